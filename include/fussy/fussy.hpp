@@ -1,0 +1,10 @@
+/// @file fussy.hpp  Everything.
+#pragma once
+
+#include <fussy/archive.hpp>
+#include <fussy/codec.hpp>
+#include <fussy/error.hpp>
+#include <fussy/io.hpp>
+#include <fussy/log.hpp>
+#include <fussy/openpgp.hpp>
+#include <fussy/progress.hpp>

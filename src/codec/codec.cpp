@@ -1,0 +1,1 @@
+#include <fussy/codec.hpp>

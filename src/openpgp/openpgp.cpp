@@ -1,0 +1,1 @@
+#include <fussy/openpgp.hpp>
