@@ -1,0 +1,190 @@
+#include <fussy/archive.hpp>
+#include <fussy/pack.hpp>
+
+#include "base/temporary.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+
+namespace fussy::pack {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* suffix_of(codec::format f) {
+  switch (f) {
+    case codec::format::gzip:
+      return ".tar.gz";
+    case codec::format::bzip2:
+      return ".tar.bz2";
+    case codec::format::zstd:
+      return ".tar.zst";
+    case codec::format::none:
+    case codec::format::deflate:
+    case codec::format::zlib:
+      break;
+  }
+  throw error(errc::usage, {.what = "cannot pack with this compression",
+                            .why = "an archive on a device is recognised by its gzip, bzip2 or zstd header",
+                            .remedy = "choose one of them"});
+}
+
+const char* suffix_of(const openpgp::sign_options& how) { return how.armor ? ".asc" : ".gpg"; }
+
+fs::path checked_root(const fs::path& root) {
+  std::error_code ec;
+  const fs::path real = fs::canonical(root, ec);
+  if (ec) throw system_error("cannot pack", ec.value(), root.string(), "name an existing directory");
+  if (!fs::is_directory(real, ec)) {
+    throw error(errc::usage, {.what = "cannot pack " + root.string(),
+                              .why = "it is not a directory",
+                              .remedy = "name the directory that holds the application",
+                              .path = root.string()});
+  }
+  return real;
+}
+
+// The name as the user wrote it counts, not what a link leads to: `-r build/current` is the mistake to catch.
+std::string checked_name(const fs::path& root, const fs::path& real) {
+  fs::path written = root.lexically_normal();
+  if (!written.has_filename()) written = written.parent_path();
+  std::string name = written.filename().string();
+  if (name.empty() || name == "." || name == "..") name = real.filename().string();
+  if (const std::string why = why_not_a_version_name(name); !why.empty()) {
+    throw error(errc::usage, {.what = fmt::format("cannot pack {} as \"{}\"", root.string(), name),
+                              .why = why,
+                              .remedy = "rename the directory, for instance to firmware-2.1",
+                              .path = root.string()});
+  }
+  return name;
+}
+
+std::string file_stem(const options& opts, const std::string& name, const char* suffix) {
+  std::string stem = opts.name.empty() ? name : opts.name;
+  if (stem.ends_with(suffix)) stem.resize(stem.size() - std::string_view(suffix).size());
+  if (stem.empty() || stem.find('/') != std::string::npos) {
+    throw error(errc::usage, {.what = fmt::format("cannot name a package \"{}\"", opts.name),
+                              .why = "it is a file name, not a path",
+                              .remedy = "give a name such as firmware-2.1"});
+  }
+  return stem;
+}
+
+/// A file that appears under its name only when it is complete; otherwise nothing stays.
+class atomic_file {
+public:
+  explicit atomic_file(fs::path path)
+      : path_(std::move(path)),
+        part_(path_.string() + ".part"),
+        fd_(open_file(part_, O_WRONLY | O_CREAT | O_EXCL, 0644)) {}
+  atomic_file(const atomic_file&) = delete;
+  ~atomic_file() {
+    if (!committed_) ::unlink(part_.c_str());
+  }
+  file_writer writer() const { return file_writer(fd_.get(), part_.string()); }
+  void commit() {
+    if (::fsync(fd_.get()) != 0) throw system_error("cannot make durable", errno, part_.string());
+    if (::rename(part_.c_str(), path_.c_str()) != 0) throw system_error("cannot name", errno, path_.string());
+    committed_ = true;
+  }
+
+private:
+  fs::path path_, part_;
+  unique_fd fd_;
+  bool committed_ = false;
+};
+
+/// Runs `produce(any_writer&)` so that what it writes arrives in `to` signed and encrypted as asked.
+template <class Produce>
+void with_proof(any_writer to, const signing& proof, Produce&& produce) {
+  openpgp::keyring::options ring;
+  ring.passphrase = proof.passphrase;
+  const auto keys = openpgp::keyring::load(proof.keyring.empty() ? default_keyring() : proof.keyring, ring);
+  openpgp::message_writer message(std::move(to), keys, proof.how);
+  any_writer into = by_reference(message);
+  produce(into);
+  message.finish();
+}
+
+void write_archive(any_writer& to, const fs::path& real, const std::string& name, const options& opts) {
+  archive::create_options how;
+  how.exclude = opts.exclude;
+  for (const char* always : {".svn", ".bzr", ".git"}) how.exclude.emplace_back(always);
+  how.clamp_mtime = opts.clamp_mtime;
+  how.root_owner = opts.root_owner;
+  how.log = opts.log;
+  codec::compressor compressed{by_reference(to), opts.compression, opts.level};
+  any_writer tar = by_reference(compressed);
+  archive::create(tar, real, name, how);
+  compressed.finish();
+}
+
+}  // namespace
+
+fs::path default_keyring() {
+  if (const char* home = std::getenv("GNUPGHOME"); home != nullptr && *home != '\0') return home;
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return fs::path(home) / ".gnupg";
+  throw error(errc::keyring_unusable, {.what = "cannot tell where the signing key is",
+                                       .why = "neither GNUPGHOME nor HOME is set",
+                                       .remedy = "set GNUPGHOME, or name the key ring"});
+}
+
+std::string why_not_a_version_name(std::string_view name) {
+  if (name.empty()) return "the name is empty";
+  if (name.size() > 255) return "the name has more than 255 bytes";
+  if (name == "current" || name == "failsafe") return "devices use this name themselves";
+  if (name.front() == '.') return "a version may not be hidden";
+  for (const char c : name) {
+    if (c == '/') return "a name has no slash";
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return "the name has a control character";
+  }
+  return {};
+}
+
+fs::path pack(const fs::path& root, const options& opts) {
+  const char* const suffix = suffix_of(opts.compression);
+  const fs::path real = checked_root(root);
+  const std::string name = checked_name(root, real);
+  const std::string stem = file_stem(opts, name, suffix);
+
+  std::optional<base::temporary_directory> fresh;
+  if (opts.directory.empty()) fresh.emplace("pack");
+  const fs::path directory = fs::absolute(fresh ? fresh->path() : opts.directory);
+  const fs::path path = directory / (stem + suffix + (opts.sign ? suffix_of(opts.proof.how) : ""));
+
+  atomic_file file(path);
+  any_writer into = file.writer();
+  if (opts.sign) {
+    with_proof(std::move(into), opts.proof, [&](any_writer& to) { write_archive(to, real, name, opts); });
+  } else {
+    write_archive(into, real, name, opts);
+  }
+  file.commit();
+  if (fresh) fresh->keep();
+  return path;
+}
+
+fs::path sign(const fs::path& archive, const signing& proof) {
+  const fs::path path = fs::absolute(archive).string() + suffix_of(proof.how);
+  file_reader from(archive);
+  std::byte head[8];
+  const std::size_t n = read_full(from, head);
+  if (!codec::sniff({head, n})) {
+    throw error(errc::usage, {.what = "cannot sign " + archive.string(),
+                              .why = "it is not a compressed archive",
+                              .remedy = "make one with fussy-pack --unsigned",
+                              .path = archive.string()});
+  }
+  atomic_file file(path);
+  with_proof(file.writer(), proof, [&](any_writer& to) {
+    to.write({head, n});
+    copy(from, to);
+  });
+  file.commit();
+  if (::unlink(archive.c_str()) != 0) throw system_error("cannot remove the unsigned", errno, archive.string());
+  return path;
+}
+
+}  // namespace fussy::pack
