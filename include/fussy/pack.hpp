@@ -18,22 +18,22 @@ namespace fussy::pack {
 
 /// How what is made gets its proof.
 struct signing {
-  std::filesystem::path keyring;            ///< GNUPGHOME or a file of secret keys; empty: default_keyring()
-  openpgp::sign_options how;                ///< keys, recipients, armor, time
-  openpgp::passphrase_callback passphrase;  ///< for protected keys; without it they cannot sign
+  std::filesystem::path keyring{};            ///< GNUPGHOME or a file of secret keys; empty: default_keyring()
+  openpgp::sign_options how{};                ///< keys, recipients, armor, time
+  openpgp::passphrase_callback passphrase{};  ///< for protected keys; without it they cannot sign
 };
 
 struct options {
-  std::vector<std::string> exclude;  ///< patterns as of tar --exclude; `.svn .bzr .git` are always excluded
-  std::string name;                  ///< of the file, without suffix; empty: the name of the directory
-  std::filesystem::path directory;   ///< that gets the file, made by the caller; empty: a fresh one, see pack()
+  std::vector<std::string> exclude{};  ///< patterns as of tar --exclude{}; `.svn .bzr .git` are always excluded
+  std::string name{};                  ///< of the file, without suffix; empty: the name of the directory
+  std::filesystem::path directory{};   ///< that gets the file, made by the caller; empty: a fresh one, see pack()
   codec::format compression = codec::format::gzip;  ///< or zstd, bzip2. The original reads gzip alone
   int level = 0;                                    ///< of the compression; 0 picks the format's default
   bool sign = true;  ///< false: only the archive, to be signed with sign() on another machine
-  signing proof;
-  std::optional<std::int64_t> clamp_mtime;  ///< SOURCE_DATE_EPOCH in seconds: no file in the archive is younger
-  bool root_owner = false;                  ///< all files belong to 0:0 in the archive, whoever packs them
-  log_sink log;
+  signing proof{};
+  std::optional<std::int64_t> clamp_mtime{};  ///< SOURCE_DATE_EPOCH in seconds: no file in the archive is younger
+  bool root_owner = false;                    ///< all files belong to 0:0 in the archive, whoever packs them
+  log_sink log{};
 };
 
 /// Packs the directory `root`. Its name is the one top-level name in the archive and the version's name on a device.
