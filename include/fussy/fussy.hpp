@@ -3,6 +3,7 @@
 
 #include <fussy/archive.hpp>
 #include <fussy/codec.hpp>
+#include <fussy/deadline.hpp>
 #include <fussy/error.hpp>
 #include <fussy/io.hpp>
 #include <fussy/log.hpp>
