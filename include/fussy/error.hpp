@@ -14,7 +14,9 @@
 #include <utility>
 
 /// Marks what must have one identity in a program although our libraries hide their symbols (the type thrown).
+#ifndef FUSSY_API
 #define FUSSY_API __attribute__((visibility("default")))
+#endif
 
 namespace fussy {
 
