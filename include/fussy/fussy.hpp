@@ -6,6 +6,7 @@
 #include <fussy/deadline.hpp>
 #include <fussy/error.hpp>
 #include <fussy/io.hpp>
+#include <fussy/lock.hpp>
 #include <fussy/log.hpp>
 #include <fussy/openpgp.hpp>
 #include <fussy/progress.hpp>
