@@ -1,4 +1,4 @@
-/// @file key.hpp  Public and secret key packets (RFC 9580 section 5.5): fields, fingerprint, keygrip, protection.
+/// @file key.hpp  Public and secret key packets (RFC 9580 section 5.5): fields, fingerprint, protection.
 /// Threads: values; locked_secret may be shared between threads.
 /// Errors:  bad_message for a packet that is no key packet at all; bad_passphrase. What is merely not supported (an
 ///          algorithm, a curve, a version) is a key that is not `usable`, with the reason.
@@ -6,8 +6,8 @@
 
 #include <fussy/openpgp.hpp>
 
-#include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,8 +22,6 @@ namespace fussy::openpgp {
 /// Key ID: 8 octets of the fingerprint (the last of v4, the first of v6). 0 is nobody in particular.
 using key_id = std::uint64_t;
 std::string key_id_hex(key_id id);
-
-using keygrip = std::array<std::byte, 20>;
 
 struct public_key {
   std::uint8_t version = 4;  ///< 4 or 6
@@ -47,8 +45,6 @@ struct public_key {
   std::string describe() const;
   /// Its octets as signatures hash it (99 or 9B, length, body).
   byte_vector hashed() const;
-  /// As gpg-agent computes it; empty for what gpg-agent has no keygrip for.
-  std::optional<keygrip> grip() const;
 };
 
 /// Public part of a key packet's body (tags 5, 6, 7, 14). @param used  set to its length when not null.

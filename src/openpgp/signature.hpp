@@ -105,24 +105,27 @@ bool verifies(const signature& sig, const public_key& key, const hash_context& d
 bool verifies_key(const signature& sig, const public_key& signer, const public_key& primary);
 bool verifies_subkey(const signature& sig, const public_key& signer, const public_key& primary,
                      const public_key& subkey);
-/// @param attribute  a user attribute (tag 17) instead of a user ID.
-bool verifies_user_id(const signature& sig, const public_key& signer, const public_key& primary, byte_view user_id,
-                      bool attribute);
+bool verifies_user_id(const signature& sig, const public_key& signer, const public_key& primary, byte_view user_id);
 
 /// Makes document signatures: v4 or v6, as the key is.
 class signature_maker {
 public:
-  signature_maker(const secret_key& key, hash_algorithm hash, signature_type type, time_point created);
+  /// @param key  outlives it.  @param salt  of v6, salt_octets(hash) of them; empty for v4.
+  signature_maker(const secret_key& key, hash_algorithm hash, signature_type type, time_point created,
+                  byte_vector salt);
   /// To hash the data with; it has absorbed the salt of v6.
   hash_context begin() const;
+  const secret_key& key() const noexcept { return *key_; }
   byte_view salt() const noexcept { return salt_; }
   hash_algorithm hash() const noexcept { return hash_; }
+  signature_type type() const noexcept { return type_; }
   /// Body of the signature packet over the data that the context has absorbed.
   byte_vector finish(const hash_context& data) const;
 
 private:
   const secret_key* key_;
   hash_algorithm hash_;
+  signature_type type_;
   byte_vector salt_;
   byte_vector hashed_;
 };

@@ -1,1 +1,0 @@
-#include <fussy/openpgp.hpp>
