@@ -117,6 +117,7 @@ private:
 class packet_reader {
 public:
   explicit packet_reader(any_reader source) : source_(std::move(source)) {}
+  explicit packet_reader(buffered_reader source) : source_(std::move(source)) {}
 
   /// Goes to the next packet; the body of the one before must have been read. Nothing at the end of the stream.
   std::optional<packet_type> next();
