@@ -1,1 +1,0 @@
-#include <fussy/archive.hpp>

@@ -1,0 +1,122 @@
+#include "names.hpp"
+
+#include <array>
+
+namespace fussy::archive {
+
+namespace {
+
+constexpr std::size_t max_component = 255;  // NAME_MAX of every file system we know
+
+// Calls `use` for each component, empty ones included.
+template <class Use>
+void each_component(std::string_view path, Use use) {
+  for (;;) {
+    const std::size_t slash = path.find('/');
+    use(path.substr(0, slash));
+    if (slash == std::string_view::npos) return;
+    path.remove_prefix(slash + 1);
+  }
+}
+
+// Length of the UTF-8 sequence at the front, 0 when there is none (RFC 3629).
+std::size_t utf8_length(std::string_view text) noexcept {
+  const auto octet = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const auto tail = [&](std::size_t i) { return (octet(i) & 0xc0) == 0x80; };
+  const unsigned lead = octet(0);
+  if (lead < 0x80) return 1;
+  if (lead >= 0xc2 && lead < 0xe0) return tail(1) ? 2 : 0;
+  if (lead >= 0xe0 && lead < 0xf0) {
+    const bool overlong = lead == 0xe0 && octet(1) < 0xa0, surrogate = lead == 0xed && octet(1) >= 0xa0;
+    return tail(1) && tail(2) && !overlong && !surrogate ? 3 : 0;
+  }
+  if (lead >= 0xf0 && lead < 0xf5) {
+    const bool overlong = lead == 0xf0 && octet(1) < 0x90, beyond = lead == 0xf4 && octet(1) >= 0x90;
+    return tail(1) && tail(2) && tail(3) && !overlong && !beyond ? 4 : 0;
+  }
+  return 0;
+}
+
+bool is_control(char c) noexcept {
+  const auto octet = static_cast<unsigned char>(c);
+  return octet < 0x20 || octet == 0x7f;
+}
+
+}  // namespace
+
+std::string normal_path(std::string_view name, const limits& limit) {
+  if (name.size() > limit.max_path)
+    throw refused_entry(name, "its name is longer than " + std::to_string(limit.max_path) + " bytes");
+  if (name.starts_with('/')) throw refused_entry(name, "its name is absolute");
+  std::string path;
+  path.reserve(name.size());
+  std::uint32_t depth = 0;
+  each_component(name, [&](std::string_view part) {
+    if (part.empty() || part == ".") return;
+    if (part == "..") throw refused_entry(name, "its name has a `..` in it");
+    if (part.size() > max_component) throw refused_entry(name, "a part of its name is longer than 255 bytes");
+    if (++depth > limit.max_depth)
+      throw refused_entry(name, "it is more than " + std::to_string(limit.max_depth) + " directories deep");
+    if (!path.empty()) path += '/';
+    path += part;
+  });
+  return path;
+}
+
+void check_root_name(std::string_view name) {
+  const auto refuse = [&](const char* why) {
+    throw error(errc::bad_root, failure_parts{.what = "the top-level directory '" + printable(name) + "' is refused",
+                                              .why = why,
+                                              .remedy = "build the package from a directory with another name"});
+  };
+  if (name == ".fussy") refuse("the name is reserved");
+  if (name.starts_with('.')) refuse("nothing hidden may stand at the top level");
+  if (name == "current" || name == "failsafe") refuse("the target directory keeps this name for itself");
+  if (std::any_of(name.begin(), name.end(), is_control)) refuse("the name has control characters");
+}
+
+leads where_link_leads(std::string_view path, std::string_view text) noexcept {
+  // The root itself is depth 1; what contains it is depth 0 and outside.
+  auto depth = std::count(path.begin(), path.end(), '/');
+  bool names_seen = false, outside = false, unclear = false;
+  each_component(text, [&](std::string_view part) {
+    if (part.empty() || part == ".") return;
+    if (part != "..") {
+      names_seen = true;
+      ++depth;
+      return;
+    }
+    unclear |= names_seen;
+    outside |= --depth < 1;
+  });
+  return outside ? leads::outside : unclear ? leads::unclear : leads::inside;
+}
+
+std::string printable(std::string_view name) {
+  constexpr std::size_t most = 200;
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  while (!name.empty() && text.size() < most) {
+    const std::size_t length = is_control(name[0]) ? 0 : utf8_length(name);
+    if (length > 0) {
+      text += name.substr(0, length);
+      name.remove_prefix(length);
+    } else {
+      const auto octet = static_cast<unsigned char>(name[0]);
+      text += "\\x";
+      text += digits[octet >> 4];
+      text += digits[octet & 15];
+      name.remove_prefix(1);
+    }
+  }
+  return name.empty() ? text : text + "...";
+}
+
+error refused_entry(std::string_view name, std::string why, std::string remedy, errc code) {
+  return error(code, failure_parts{.what = "the entry '" + printable(name) + "' of the archive is refused",
+                                   .why = std::move(why),
+                                   .remedy = std::move(remedy),
+                                   .path = std::string(name)});
+}
+
+}  // namespace fussy::archive
