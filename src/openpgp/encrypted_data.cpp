@@ -262,6 +262,7 @@ private:
       put_be(nonce, index_, 8);
     }
     if (final_tag) put_be(associated, total_, 8);
+    mode_->reset();  // EAX of Botan 2 does not do it by itself
     mode_->set_associated_data(as_uint8(byte_view(associated)), associated.size());
     mode_->start(as_uint8(byte_view(nonce)), nonce.size());
   }
@@ -331,6 +332,7 @@ container_header read_container_header(packet_reader& container) {
 }
 
 std::unique_ptr<decryptor> decrypt(packet_reader& container, const container_header& header, const session_key& key) {
+  if (header.is_aead() && key.key.size() != key_octets(header.cipher)) tampered();
   if (header.is_aead()) return std::make_unique<aead_decryptor>(container, header, key);
   return std::make_unique<cfb_decryptor>(container, key.cipher.value(), key.key);
 }
