@@ -73,6 +73,7 @@ struct policy {
   unsigned min_signers = 1;              ///< valid signatures by so many distinct certificates
   std::vector<fingerprint> allowed;      ///< only these (primary key or subkey); empty: all of the ring
   unsigned min_rsa_bits = 2048;          ///< RSA and DSA keys below are refused
+  std::vector<std::string> hashes;       ///< of signatures, as "SHA-512"; empty: SHA-2 and SHA-3. MD5, SHA-1, RIPEMD never
   bool sha1_self_signatures = true;      ///< SHA-1 in self-signatures of the trusted keys (2012's keys have nothing else)
   bool ignore_expiry = false;            ///< keys and signatures do not expire; revocation always counts
   std::optional<time_point> now;         ///< instead of the clock rule: max(system clock, newest self-signature, build)

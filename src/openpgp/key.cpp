@@ -103,8 +103,7 @@ void read_material(public_key& key, cursor& in) {
 void compute_fingerprint(public_key& key) {
   const byte_vector digest = digest_of(key.version >= 6 ? hash_algorithm::sha256 : hash_algorithm::sha1, key.hashed());
   key.fingerprint = fingerprint(digest);
-  const byte_view octets = key.fingerprint.octets();
-  key.id = load_be(key.version >= 6 ? octets.first(8) : octets.last(8));
+  key.id = id_of(key.fingerprint);
 }
 
 }  // namespace
@@ -113,6 +112,12 @@ std::string key_id_hex(key_id id) {
   std::array<std::byte, 8> octets{};
   store_be(octets, id);
   return to_hex(octets);
+}
+
+key_id id_of(const fingerprint& of) {
+  const byte_view octets = of.octets();
+  if (octets.size() < 20) return 0;
+  return load_be(octets.size() == 20 ? octets.last(8) : octets.first(8));
 }
 
 public_key parse_public_key(byte_view packet_body, std::size_t* used) {

@@ -22,6 +22,7 @@ namespace fussy::openpgp {
 /// Key ID: 8 octets of the fingerprint (the last of v4, the first of v6). 0 is nobody in particular.
 using key_id = std::uint64_t;
 std::string key_id_hex(key_id id);
+key_id id_of(const fingerprint& of);
 
 struct public_key {
   std::uint8_t version = 4;  ///< 4 or 6

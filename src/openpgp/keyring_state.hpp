@@ -3,6 +3,7 @@
 /// (Opening a protected key locks.) Errors:  lookups have none.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -54,9 +55,15 @@ struct keyring::state {
   /// The secret of this public key, or null.
   const locked_secret* secret_of(const public_key& key) const;
 
-  /// Certificates a person may mean: by fingerprint or key ID of any of their keys, else by e-mail address, else by
-  /// part of a user ID.
+  /// Certificates a person may mean: by fingerprint or key ID of any of their keys, else by e-mail address, else by part
+  /// of a user ID (both in any case of letters, valid user IDs only).
   std::vector<const certificate*> named(std::string_view name, const judgement& by) const;
+
+  /// To be called once `certificates` is complete.
+  void index();
+
+ private:
+  std::multimap<key_id, key_ref> by_id_;
 };
 
 }  // namespace fussy::openpgp
