@@ -98,7 +98,7 @@ bool certificate::user_id_valid(const user_id_part& part, const judgement& by) c
   return part.revocations.empty() || *claim->created > part.revocations.front().created.value_or(time_point::max());
 }
 
-const user_id_part* certificate::primary_user_id(const judgement& by) const {
+const user_id_part* certificate::primary_user_id_part(const judgement& by) const {
   const user_id_part* best = nullptr;
   const signature* best_claim = nullptr;
   for (const user_id_part& part : user_ids_) {
@@ -111,6 +111,11 @@ const user_id_part* certificate::primary_user_id(const judgement& by) const {
     }
   }
   return best;
+}
+
+std::string certificate::primary_user_id(const judgement& by) const {
+  const user_id_part* part = primary_user_id_part(by);
+  return part == nullptr ? std::string() : std::string(as_text(part->id));
 }
 
 namespace {
@@ -130,7 +135,7 @@ const signature* newest_certification(const certificate& cert, const judgement& 
 
 const signature* certificate::preferences(const judgement& by) const {
   if (const signature* direct = current(primary_, by)) return direct;
-  const user_id_part* user_id = primary_user_id(by);
+  const user_id_part* user_id = primary_user_id_part(by);
   return user_id == nullptr ? nullptr : current(*user_id, by);
 }
 

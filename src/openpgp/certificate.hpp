@@ -72,7 +72,9 @@ public:
   /// A user ID is self-signed and not revoked.
   bool user_id_valid(const user_id_part& part, const judgement& by) const;
   /// The valid user ID that is marked primary, else the one certified last; null when there is none.
-  const user_id_part* primary_user_id(const judgement& by) const;
+  const user_id_part* primary_user_id_part(const judgement& by) const;
+  /// Its octets; empty when there is none.
+  std::string primary_user_id(const judgement& by) const;
   /// The self-signature that says its preferences and features; null when there is none.
   const signature* preferences(const judgement& by) const;
   /// Creation of its newest self-signature; of the key when it has none.

@@ -386,6 +386,21 @@ void put_area(byte_vector& out, byte_view area, unsigned version) {
 
 }  // namespace
 
+byte_vector salt_for(const secret_key& key, hash_algorithm hash, std::optional<time_point> reproducible) {
+  if (key.key.version < 6) return {};
+  byte_vector salt(salt_octets(hash));
+  if (!reproducible) {
+    randomize(salt);
+    return salt;
+  }
+  secret_vector secret;
+  for (const secret_vector& value : key.values) put(secret, value);
+  byte_vector info = to_vector(as_bytes("fussy signature salt"));
+  put_be(info, static_cast<std::uint64_t>(reproducible->time_since_epoch().count()), 8);
+  const secret_vector derived = hkdf(hash_algorithm::sha256, secret, key.key.fingerprint.octets(), info, salt.size());
+  return to_vector(derived);
+}
+
 signature_maker::signature_maker(const secret_key& key, hash_algorithm hash, signature_type type, time_point created,
                                  byte_vector salt)
     : key_(&key), hash_(hash), type_(type), salt_(std::move(salt)) {

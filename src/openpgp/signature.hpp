@@ -107,6 +107,10 @@ bool verifies_subkey(const signature& sig, const public_key& signer, const publi
                      const public_key& subkey);
 bool verifies_user_id(const signature& sig, const public_key& signer, const public_key& primary, byte_view user_id);
 
+/// Salt for a signature by this key: random, or, when the same input has to give the same octets, from the secret key
+/// and this time (so that nobody else can foresee it). Empty for a v4 key.
+byte_vector salt_for(const secret_key& key, hash_algorithm hash, std::optional<time_point> reproducible = std::nullopt);
+
 /// Makes document signatures: v4 or v6, as the key is.
 class signature_maker {
 public:
