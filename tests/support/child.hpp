@@ -56,6 +56,11 @@ public:
   pid_t pid() const noexcept { return pid_; }
 
   static void say_ready(int to) { (void)!::write(to, "r", 1); }
+  /// For a child that is expected to complain.
+  static void be_quiet() {
+    fussy::unique_fd null = fussy::open_file("/dev/null", O_WRONLY);
+    ::dup2(null.get(), STDERR_FILENO);
+  }
   [[noreturn]] static void sleep_for_ever() {
     for (;;) ::pause();
   }
