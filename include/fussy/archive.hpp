@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,35 +25,54 @@ struct limits {
 };
 
 struct extract_options {
-  limits limit;
-  int share_with = -1;     ///< descriptor of a directory (the running version): files equal to the one at the same path
-                           ///< below it (without the root's name) are hard links to it; content is always compared
-  bool keep_owner = true;  ///< chown to the archive's numeric owners, when the process may
-  log_sink log;            ///< warnings (an extended attribute the file system cannot keep …)
+  limits limit = {};
+  int share_with = -1;  ///< descriptor of a directory (the running version): a file whose content, mode, owner, time
+                        ///< and attributes equal those at the same path below it (without the root's name) becomes a
+                        ///< hard link to it and nothing is written; where only metadata differ it shares blocks
+                        ///< (reflink) or is written. Size and time alone never decide.
+  bool keep_owner =
+      true;           ///< as root: the archive's numeric owners, setuid and setgid; else files are ours, without those
+  log_sink log = {};  ///< warnings (an extended attribute the file system cannot keep …)
 };
 
 struct extracted {
-  std::string root;              ///< name of the one top-level directory
+  std::string root;  ///< name of the one top-level directory
   std::uint64_t entries = 0;
-  std::uint64_t files = 0;       ///< regular files, shared ones included
-  std::uint64_t bytes = 0;       ///< of content in the archive
-  std::uint64_t written = 0;     ///< of content that was really written
-  std::uint64_t shared = 0;      ///< files linked with `share_with`
+  std::uint64_t files = 0;    ///< regular files, shared ones included; a hard link inside of the archive is none
+  std::uint64_t bytes = 0;    ///< of content in the archive, holes included
+  std::uint64_t written = 0;  ///< of content that was really written
+  std::uint64_t shared = 0;   ///< files linked with `share_with`
 };
 
-/// Unpacks a compressed tar (gzip, bzip2, zstd, by its magic number) into `directory`, which is empty and ours.
-/// The tree is complete on return, not yet synced. After a throw the directory holds litter for the caller to remove.
+/// Unpacks a compressed tar (gzip, bzip2, zstd, by its magic number) into `directory`, which is empty and ours, and
+/// reads `compressed` to its end. The tree is complete on return, not yet synced. After a throw the directory holds
+/// litter for the caller to remove.
+///
+/// What a package may have: one top-level directory with a name that is not `current` or `failsafe`, not hidden and
+/// without control characters; directories, files, links. Refused: devices, pipes; absolute names and `..`; a name that
+/// occurs twice (a directory may); an entry below a link; a hard link to anything but an earlier entry; a symbolic link
+/// that leads out of the package by `..`. An absolute symbolic link is kept as it is: applications link to /var and
+/// /usr, and nothing here or in an install ever follows one.
+///
+/// Kept: mode, time (nanoseconds where the file system has them), holes, hard links, extended attributes, ACLs and
+/// capabilities; what the file system or the process cannot keep is a warning. Names are octets; those in pax headers
+/// must be UTF-8 (or be marked hdrcharset=BINARY).
 /// @throws malformed, entry_refused, bad_root, too_large, no_space, io; and what `compressed` throws.
 extracted extract(any_reader compressed, const unique_fd& directory, const extract_options& opts = {});
 
 struct create_options {
-  std::vector<std::string> exclude;   ///< shell patterns, matched as tar --exclude does: any trailing part of the path
+  std::vector<std::string> exclude =
+      {};  ///< shell patterns, matched as tar --exclude does: any trailing part of the path
   std::optional<std::int64_t> clamp_mtime;  ///< SOURCE_DATE_EPOCH: no entry is younger than this
-  bool root_owner = false;            ///< write all entries as owned by 0:0
-  log_sink log;                       ///< debug: a line for each entry
+  bool root_owner = false;                  ///< write all entries as owned by 0:0
+  log_sink log = {};                        ///< debug: a line for each entry; warning: a socket that was left out
 };
 
-/// Writes the tree of `root` as an uncompressed pax tar with the single top-level name `name`, entries sorted by name.
-void create(any_writer& to, const std::filesystem::path& root, const std::string& name, const create_options& opts = {});
+/// Writes the tree of `root` as an uncompressed pax tar with the single top-level name `name`. The same tree gives the
+/// same octets: entries sorted by name, times in whole seconds, numeric owners only. What extract() would refuse is
+/// refused here; a file that changes while it is read too.
+/// @throws bad_root, entry_refused, not_found, io; and what `to` throws.
+void create(any_writer& to, const std::filesystem::path& root, const std::string& name,
+            const create_options& opts = {});
 
 }  // namespace fussy::archive

@@ -101,7 +101,7 @@ content_result content::finish() {
   if (fstat(file_.get(), &st) != 0) throw disk_error("cannot look at", errno, path_, file_.get());
   if (static_cast<std::uint64_t>(st.st_size) != size_ && ftruncate(file_.get(), static_cast<off_t>(size_)) != 0)
     throw disk_error("cannot set the size of", errno, path_, file_.get());
-  keeper_.apply(file_.get(), meta_, meta_.mode & 0777, path_);
+  keeper_.apply(file_.get(), meta_, creation_mode(meta_), path_);
   return result_;
 }
 
@@ -166,7 +166,7 @@ bool content::link_old() {
 
 void content::create() {
   file_ = unique_fd(retry_eintr([&] {
-    return openat(in_->fd.get(), name(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, meta_.mode & 0777);
+    return openat(in_->fd.get(), name(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, creation_mode(meta_));
   }));
   if (file_) return;
   if (errno == EEXIST) throw refused_entry(path_, "the archive has another entry of this name");

@@ -87,12 +87,13 @@ public:
   packing& operator=(const packing&) = delete;
 
   void run(const std::filesystem::path& root, const std::string& name) {
-    const unique_fd top(openat(AT_FDCWD, root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!top) throw cannot_read(root.native(), errno);
+    check_root_name(name);
+    top_ = unique_fd(open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!top_) throw cannot_read(root.native(), errno);
     struct stat st;
-    if (fstat(top.get(), &st) != 0) throw cannot_read(root.native(), errno);
-    write_header(top.get(), nullptr, name, st);
-    add_children(top.get(), name);
+    if (fstat(top_.get(), &st) != 0) throw cannot_read(root.native(), errno);
+    write_header(top_.get(), nullptr, name, st);
+    add_children(top_.get(), name);
     closed_ = true;
     check(archive_write_close(archive_.get()));
   }
@@ -137,7 +138,7 @@ private:
       throw refused_entry(path, "it is a device or a named pipe, which no package may have",
                           "remove it, or exclude it");
     log(opts_.log, log_level::debug, path);
-    if (S_ISLNK(st.st_mode)) return write_header(-1, link_text(directory, name, path, st).c_str(), path, st);
+    if (S_ISLNK(st.st_mode)) return add_link(link_text(directory, name, path, st), path, st);
     const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (S_ISDIR(st.st_mode) ? O_DIRECTORY : 0);
     const unique_fd fd(openat(directory, name.c_str(), flags));
     struct stat opened;
@@ -153,6 +154,15 @@ private:
     }
     write_header(fd.get(), nullptr, path, opened);
     write_content(fd.get(), path, opened);
+  }
+
+  void add_link(const std::string& text, const std::string& path, const struct stat& st) {
+    const leads where = text.starts_with('/') ? leads::inside : where_link_leads(path, text);
+    const char* const below_root = path.c_str() + path.find('/') + 1;
+    if (where == leads::outside || (where == leads::unclear && link_leads_out(top_.get(), below_root)))
+      throw refused_entry(path, "it is a link to '" + printable(text) + "', outside of the package",
+                          "link to something in the package, or by an absolute path");
+    write_header(-1, text.c_str(), path, st);
   }
 
   static std::string link_text(int directory, const std::string& name, const std::string& path, const struct stat& st) {
@@ -268,6 +278,7 @@ private:
 
   any_writer& to_;
   const create_options& opts_;
+  unique_fd top_;
   locale_t utf8_ = nullptr, before_ = nullptr;
   std::unique_ptr<struct ::archive, free_write> archive_;
   std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);

@@ -1,7 +1,5 @@
 // Unpacking, from compressed octets to a complete tree.
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/syscall.h>
 #include <fussy/codec.hpp>
 
 #include "content.hpp"
@@ -202,21 +200,10 @@ private:
 void extraction::check_unclear_links() {
   if (unclear_links_.empty()) return;
   const auto root = tree_.open(done_.root, false);
-  for (const std::string& path : unclear_links_) {
-    open_how how = {};
-    how.flags = O_PATH | O_CLOEXEC;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-    const char* const below_root = path.c_str() + done_.root.size() + 1;
-    long fd = 0;
-    do fd = syscall(SYS_openat2, root->fd.get(), below_root, &how, sizeof how);
-    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-    const int number = fd < 0 ? errno : 0;
-    const unique_fd closed(static_cast<int>(fd));
-    // Where the kernel cannot be asked (before Linux 5.6), a link that is not clearly inside is refused.
-    if (number == EXDEV || number == ENOSYS || number == EPERM)
+  for (const std::string& path : unclear_links_)
+    if (link_leads_out(root->fd.get(), path.c_str() + done_.root.size() + 1))
       throw refused_entry(path, "it is a link that leads out of the package",
                           "link to something in the package, without a `..` behind a name");
-  }
 }
 
 }  // namespace

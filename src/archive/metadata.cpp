@@ -133,6 +133,8 @@ metadata metadata_keeper::read(archive_entry* entry) {
       warnings_.add("the ACL entry of '" + printable(unknown) + "', whom this machine does not know,", path, EINVAL);
   }
   std::sort(m.attributes.begin(), m.attributes.end());
+  for (const attribute& a : m.attributes)
+    if (a.name == acl_access_name) m.mode = (m.mode & ~permission_bits) | mode_of_acl(a.value, true);
   return m;
 }
 
@@ -155,27 +157,29 @@ bool metadata_keeper::own(int fd, int parent, const char* name, const metadata& 
   return false;
 }
 
+// @return whether it is set; a failing disk throws
+bool metadata_keeper::set_attribute(int fd, const attribute& a, std::string_view path) {
+  if (fsetxattr(fd, a.name.c_str(), a.value.data(), a.value.size(), 0) == 0) return true;
+  struct statvfs fs;
+  // ext4 says ENOSPC also when one attribute is too large for it
+  const bool too_large = errno == ENOSPC && fstatvfs(fd, &fs) == 0 && fs.f_bavail > 0;
+  const int number = too_large ? E2BIG : errno;
+  if (!means_unsupported(number))
+    throw disk_error("cannot set the attribute " + printable(a.name) + " of", number, path, fd);
+  warnings_.add("the extended attribute " + printable(a.name), path, number);
+  if (!attribute_is_lost(a.name)) lost_attributes_.push_back(a.name);
+  return false;
+}
+
 void metadata_keeper::apply(int fd, const metadata& m, mode_t created_mode, std::string_view path) {
   mode_t mode = m.mode;
   const bool chowned = is_owner_given(m);
   if (!own(fd, -1, nullptr, m, path)) mode &= ~special_bits;
-  bool acl_set = false;
-  for (const attribute& a : m.attributes) {
-    if (fsetxattr(fd, a.name.c_str(), a.value.data(), a.value.size(), 0) == 0) {
-      acl_set |= is_acl(a.name);
-      continue;
-    }
-    struct statvfs fs;
-    // ext4 says ENOSPC also when one attribute is too large for it
-    const bool too_large = errno == ENOSPC && fstatvfs(fd, &fs) == 0 && fs.f_bavail > 0;
-    const int number = too_large ? E2BIG : errno;
-    if (!means_unsupported(number))
-      throw disk_error("cannot set the attribute " + printable(a.name) + " of", number, path, fd);
-    warnings_.add("the extended attribute " + printable(a.name), path, number);
-    if (!attribute_is_lost(a.name)) lost_attributes_.push_back(a.name);
-  }
+  for (const attribute& a : m.attributes)
+    if (!set_attribute(fd, a, path) && a.name == acl_access_name)
+      mode = (mode & ~permission_bits) | mode_of_acl(a.value, false);
   const bool as_created = mode == (created_mode & ~defaults_.umask) && mode <= permission_bits;
-  if (!as_created || (chowned && mode > permission_bits) || acl_set)
+  if (!as_created || (chowned && mode > permission_bits) || !m.attributes.empty())
     if (fchmod(fd, mode) != 0) throw disk_error("cannot set the mode of", errno, path, fd);
   if (m.mtime.tv_nsec != UTIME_OMIT) {
     const timespec times[2] = {{0, UTIME_OMIT}, m.mtime};

@@ -20,12 +20,15 @@ struct attribute {
 
 struct metadata {
   static constexpr uid_t as_created = static_cast<uid_t>(-1);
-  mode_t mode = 0;  ///< permission bits, setuid, setgid, sticky
+  mode_t mode = 0;  ///< permission bits, setuid, setgid, sticky; with an ACL the group's bits are those of its mask
   uid_t uid = as_created;
   gid_t gid = as_created;
   timespec mtime = {0, UTIME_OMIT};
   std::vector<attribute> attributes = {};  ///< sorted by name
 };
+
+/// The mode to create a file with: attributes can only be set while its owner may write to it.
+inline mode_t creation_mode(const metadata& m) noexcept { return m.attributes.empty() ? m.mode & 0777 : 0600; }
 
 /// What cannot be kept is said once for each kind, and counted.
 class keeper_of_warnings {
@@ -74,6 +77,7 @@ public:
 
 private:
   bool own(int fd, int parent, const char* name, const metadata& m, std::string_view path);
+  bool set_attribute(int fd, const attribute& a, std::string_view path);
   bool attribute_is_lost(const std::string& name) const;
 
   bool keep_owner_;

@@ -1,6 +1,10 @@
 #include "names.hpp"
 
-#include <array>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
 
 namespace fussy::archive {
 
@@ -90,6 +94,18 @@ leads where_link_leads(std::string_view path, std::string_view text) noexcept {
     outside |= --depth < 1;
   });
   return outside ? leads::outside : unclear ? leads::unclear : leads::inside;
+}
+
+bool link_leads_out(int root, const char* path) noexcept {
+  open_how how = {};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  long fd = 0;
+  do fd = syscall(SYS_openat2, root, path, &how, sizeof how);
+  while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+  const int number = fd < 0 ? errno : 0;
+  const unique_fd closed(static_cast<int>(fd));
+  return number == EXDEV || number == ENOSYS || number == EPERM;
 }
 
 std::string printable(std::string_view name) {

@@ -1,4 +1,5 @@
-/// @file names.hpp  What an entry may be called, and where a link may lead. Pure text: nothing here touches a file.
+/// @file names.hpp  What an entry may be called, and where a link may lead. Text only, but for the one question to the
+/// kernel.
 #pragma once
 
 #include <fussy/archive.hpp>
@@ -29,6 +30,10 @@ enum class leads { inside, outside, unclear };
 /// Where a symbolic link at `path` with this text leads, by its text alone. Exact for links whose `..` all stand in
 /// front; `unclear` when one follows a name, which may be a link itself. An absolute text is judged by the caller.
 leads where_link_leads(std::string_view path, std::string_view text) noexcept;
+
+/// Whether the kernel, asked to stay beneath `root`, is led out by the link at `path`. Yes also where it cannot be
+/// asked (before Linux 5.6). Nothing is opened that could have an effect.
+bool link_leads_out(int root, const char* path) noexcept;
 
 /// For messages: control characters and bytes that are no UTF-8 as \xNN, not more than 200 octets.
 std::string printable(std::string_view name);

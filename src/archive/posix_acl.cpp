@@ -129,6 +129,30 @@ std::optional<std::string> acl_of(archive_entry* entry, int type, std::string& u
   return value;
 }
 
+unsigned mode_of_acl(const std::string& value, bool masked) noexcept {
+  unsigned of_user = 0, of_group = 0, of_mask = 7, of_other = 0;
+  bool has_mask = false;
+  for (std::size_t at = header_size; at + entry_size <= value.size(); at += entry_size) {
+    const unsigned permissions = get(value, at + 2, 2) & 7;
+    switch (get(value, at, 2)) {
+      case user_obj:
+        of_user = permissions;
+        break;
+      case group_obj:
+        of_group = permissions;
+        break;
+      case mask:
+        of_mask = permissions, has_mask = true;
+        break;
+      case other:
+        of_other = permissions;
+        break;
+    }
+  }
+  const unsigned shown = has_mask ? (masked ? of_mask : of_group & of_mask) : of_group;
+  return of_user << 6 | shown << 3 | of_other;
+}
+
 bool add_acl(archive_entry* entry, int type, const std::string& value) {
   if (value.size() < header_size || (value.size() - header_size) % entry_size != 0 || get(value, 0, 4) != version)
     return false;

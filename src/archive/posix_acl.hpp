@@ -17,6 +17,10 @@ inline constexpr const char* acl_default_name = "system.posix_acl_default";
 /// @param unknown  set to the first name that was not found; the ACL is not usable then.
 std::optional<std::string> acl_of(archive_entry* entry, int type, std::string& unknown);
 
+/// Permission bits of a file with this access ACL: what chmod and stat call the group's are the mask's. The group's own
+/// where `masked` is false: for a file that cannot have the ACL.
+unsigned mode_of_acl(const std::string& value, bool masked) noexcept;
+
 /// The other way: adds the ACL in an attribute's value to the entry. @return false when it is no ACL.
 bool add_acl(archive_entry* entry, int type, const std::string& value);
 
