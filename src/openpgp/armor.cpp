@@ -79,6 +79,12 @@ std::string end_lines(std::string_view label, std::uint32_t crc) {
                                   .remedy = "get the file again from its source, without an editor or mailer between"});
 }
 
+[[noreturn]] void endless(const char* what) {
+  throw error(errc::message_too_large, {.what = "the ASCII armor is too large",
+                                        .why = std::string(what) + " do not come to an end",
+                                        .remedy = "get the file again from its source"});
+}
+
 [[noreturn]] void cut() {
   throw error(errc::truncated, {.what = "the ASCII armor is incomplete",
                                 .why = "the text ends before the END line",
@@ -195,7 +201,7 @@ void armor_reader::find_begin() {
 // `Key: value` lines up to an empty one. Some programs leave the empty line out when there are no headers.
 void armor_reader::skip_headers() {
   std::string line;
-  for (;;) {
+  for (std::size_t size = 0;;) {
     const byte_view head = text_.peek(128);
     const std::string_view text = as_text(head);
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -205,6 +211,8 @@ void armor_reader::skip_headers() {
       return;  // data already
     if (!read_line(line, max_header_line)) cut();
     if (trim_right(line).empty()) return;
+    size += line.size() + 1;
+    if (size > max_headers) endless("its headers");
   }
 }
 
@@ -228,12 +236,14 @@ std::size_t armor_reader::decode(byte_span room) {
         out[2] = static_cast<std::uint8_t>(group);
         in += 4;
         out += 3;
+        idle_ = 0;
       }
       if (in == end) break;
     }
     const std::uint8_t sextet = sextets[*in];
     if (sextet != no_sextet) {
       bits_ = bits_ << 6 | sextet;
+      idle_ = 0;
       ++in;
       if (++sextets_ < 4) continue;
       const std::array<std::byte, 3> group{static_cast<std::byte>(bits_ >> 16), static_cast<std::byte>(bits_ >> 8),
@@ -247,6 +257,7 @@ std::size_t armor_reader::decode(byte_span room) {
       break;
     }
     if (is_blank(*in)) {
+      if (++idle_ > max_white_space) endless("blanks between its data");
       ++in;
       continue;
     }
@@ -284,6 +295,7 @@ void armor_reader::read_end_line() {
   for (;;) {
     if (!read_line(line, max_header_line)) cut();
     const std::string_view content = trim_right(line);
+    if ((idle_ += line.size() + 1) > max_white_space) endless("blanks in front of its END line");
     if (content.empty()) continue;
     if (content.front() == '=' && !checksum) {
       checksum = true;
@@ -300,6 +312,7 @@ void armor_reader::read_end_line() {
     if (some.empty()) return;
     for (std::byte b : some)
       if (!is_blank(std::to_integer<unsigned>(b))) damaged("something follows the END line");
+    if ((idle_ += some.size()) > max_white_space) endless("blanks behind its END line");
     text_.skip(some.size());
   }
 }

@@ -52,6 +52,8 @@ std::string encode_armor(std::string_view label, byte_view octets);
 class armor_reader {
 public:
   static constexpr std::size_t max_preamble = 64 * 1024;
+  static constexpr std::size_t max_headers = 64 * 1024;
+  static constexpr std::size_t max_white_space = 64 * 1024;  ///< at a stretch
 
   /// @param text   owned; its position is where the text starts.
   /// @param label  what is wanted; another block is refused as bad_message, no block as not_openpgp.
@@ -70,7 +72,8 @@ private:
   std::string label_;
   std::uint32_t bits_ = 0;  // sextets that do not make a whole group yet
   unsigned sextets_ = 0;
-  byte_vector rest_;  // octets of the last, short group
+  byte_vector rest_;      // octets of the last, short group
+  std::size_t idle_ = 0;  // white space since the last character of data
   bool begun_ = false, ended_ = false;
 };
 
