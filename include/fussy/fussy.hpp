@@ -8,5 +8,6 @@
 #include <fussy/io.hpp>
 #include <fussy/lock.hpp>
 #include <fussy/log.hpp>
+#include <fussy/nbio.hpp>
 #include <fussy/openpgp.hpp>
 #include <fussy/progress.hpp>

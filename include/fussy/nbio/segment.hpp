@@ -1,0 +1,179 @@
+/// @file nbio/segment.hpp  Neighbouring native stages at work: fed by a descriptor or a source, into a descriptor or
+/// memory. Threads: a segment belongs to the thread that drives its run. Errors:  what its stages throw.
+#pragma once
+
+#include <fussy/nbio/link.hpp>
+#include <fussy/nbio/spawn.hpp>
+
+#include <limits.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fussy::nbio::detail {
+
+/// While it lives, a write to a pipe that nobody reads gives EPIPE and no signal: neither the action nor, afterwards,
+/// the mask or what was pending of the host is changed.
+class no_sigpipe {
+public:
+  no_sigpipe() noexcept {
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    was_blocked_ = ::sigismember(&before_, SIGPIPE) == 1;
+    if (!was_blocked_) return;
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+  }
+  ~no_sigpipe() {
+    if (!was_blocked_) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  no_sigpipe(const no_sigpipe&) = delete;
+  no_sigpipe& operator=(const no_sigpipe&) = delete;
+
+  /// After EPIPE: takes the signal that came with it.
+  void swallow() const noexcept {
+    const timespec none{};
+    if (!was_pending_) retry_eintr([&] { return ::sigtimedwait(&pipe_, nullptr, &none); });
+  }
+
+private:
+  sigset_t pipe_, before_;
+  bool was_blocked_ = false, was_pending_ = false;
+};
+
+/// Appends; a large text grows into large pages, and is copied rarely: that, not the loop, is what collecting costs.
+inline void append_growing(bytes& to, view chunk) {
+  constexpr std::size_t worth_it = 1 << 20, huge_page = 2 << 20;
+  const std::size_t need = to.size() + chunk.size();
+  if (need > to.capacity() && need >= worth_it) {
+    const std::size_t factor = sizeof(void*) > 4 && need >= 16 * worth_it ? 4 : 2;
+    bytes larger;
+    try {
+      larger.reserve(std::max(need, to.capacity() * factor));
+    } catch (const std::bad_alloc&) {
+      larger.reserve(need + need / 8);
+    }
+    const auto begin = (reinterpret_cast<std::uintptr_t>(larger.data()) + huge_page - 1) & ~(huge_page - 1);
+    const auto end = (reinterpret_cast<std::uintptr_t>(larger.data()) + larger.capacity()) & ~(huge_page - 1);
+    if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+    larger.append(to);
+    to.swap(larger);
+  }
+  to.append(chunk);
+}
+
+/// A descriptor in the epoll set of a run, in one direction.
+struct watch {
+  int fd = -1;
+  bool on = false;
+  bool always_ready = false;  ///< epoll refuses files and some devices, which never block
+};
+
+class segment {
+public:
+  enum class wants { input, output, turn, caller, nothing };
+  enum class target { memory, descriptor, caller };
+
+  std::vector<std::unique_ptr<link>> chain;  ///< in the order of the pipe; the first is the source
+  fd_link* reader = nullptr;                 ///< the first, when it reads a descriptor
+  unique_fd in, out;
+  watch in_watch, out_watch;
+  bool out_is_own_pipe = true;
+  bool out_ready = false;
+  target into = target::memory;
+  std::size_t first_stage = no_stage;  ///< of the stages it works for; no_stage when it only collects
+  std::size_t thrower = no_stage;
+  std::size_t number = 0;  ///< in its run
+  bool done = false, failed = false;
+  bool had_all = false;   ///< its source was read to the end
+  bool turn_due = false;  ///< has work that no descriptor will announce
+
+  void add(std::unique_ptr<link> l, std::size_t stage) {
+    l->up = chain.empty() ? nullptr : chain.back().get();
+    l->stage = stage;
+    l->thrower = &thrower;
+    chain.push_back(std::move(l));
+  }
+
+  /// Moves at most `turns` chunks. Never blocks. @return what it waits for.
+  wants pump(bytes& collected, std::size_t limit, int turns) {
+    turn_due = false;
+    while (turns-- > 0) {
+      if (!pending_.empty()) {
+        const wants w = write_pending();
+        if (w != wants::turn) return w;
+        continue;
+      }
+      view chunk;
+      switch (chain.back()->next(chunk)) {
+        case got::blocked:
+          return wants::input;
+        case got::end:
+          had_all = true;
+          return wants::nothing;
+        case got::data:
+          break;
+      }
+      if (into == target::memory)
+        collect(collected, chunk, limit);
+      else
+        pending_ = chunk;
+    }
+    turn_due = true;
+    return wants::turn;
+  }
+  /// For target::caller.
+  got pull(view& chunk) {
+    const got g = chain.back()->next(chunk);
+    if (g == got::end) had_all = true;
+    return g;
+  }
+  std::uint64_t taken() const noexcept { return chain.empty() ? 0 : chain.front()->moved(); }
+  std::uint64_t given() const noexcept { return chain.empty() ? 0 : chain.back()->moved(); }
+
+private:
+  static void collect(bytes& collected, view chunk, std::size_t limit) {
+    if (chunk.size() > limit - std::min(limit, collected.size()))
+      throw error(errc::too_large, {.what = "the output of a pipe is too large",
+                                    .why = "it has more than " + std::to_string(limit) + " bytes",
+                                    .remedy = "raise limit_output(), or let a callable or a file take it"});
+    append_growing(collected, chunk);
+  }
+  // Somebody else's descriptor may block: it is written in pieces that fit after poll said so.
+  wants write_pending() {
+    const bool careful = !out_is_own_pipe && !out_watch.always_ready;
+    if (careful && !out_ready) return wants::output;
+    const view piece = careful ? pending_.substr(0, PIPE_BUF) : pending_;
+    const no_sigpipe quiet;
+    const ssize_t n = retry_eintr([&] { return ::write(out_watch.fd, piece.data(), piece.size()); });
+    const int why = errno;
+    if (careful) out_ready = false;
+    if (n < 0 && why == EPIPE) {  // enough: a consumer that stops reading is not a failure
+      quiet.swallow();
+      return wants::nothing;
+    }
+    if (n < 0 && (why == EAGAIN || why == EWOULDBLOCK)) return wants::output;
+    if (n < 0) throw system_error("cannot write the output of the pipe", why);
+    pending_.remove_prefix(static_cast<std::size_t>(n));
+    written_ += static_cast<std::uint64_t>(n);
+    grow_pipe();
+    return out_is_own_pipe && !pending_.empty() ? wants::output : wants::turn;
+  }
+  void grow_pipe() {
+    if (!out_is_own_pipe || grown_ || written_ < much_data) return;
+    grown_ = true;
+    (void)::fcntl(out_watch.fd, F_SETPIPE_SZ, static_cast<int>(large_pipe));
+  }
+
+  view pending_;
+  std::uint64_t written_ = 0;
+  bool grown_ = false;
+};
+
+}  // namespace fussy::nbio::detail
