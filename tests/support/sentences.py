@@ -121,8 +121,9 @@ def main(workspace=Workspace):
     for name, function in TESTS:
         if only not in name:
             continue
-        t = workspace()
+        t = None
         try:
+            t = workspace()
             function(t)
             passed += 1
         except Skipped as why:
@@ -133,6 +134,7 @@ def main(workspace=Workspace):
             print(f"FAILED: {name}")
             traceback.print_exc(file=sys.stdout)
         finally:
-            t.close()
+            if t:
+                t.close()
     print(f"test cases: {passed + failed} | {passed} passed | {failed} failed | {skipped} skipped")
     sys.exit(1 if failed or passed + failed == 0 else 0)
