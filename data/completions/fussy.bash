@@ -1,0 +1,117 @@
+# bash completion for the fussy commands.
+# Made by data/completions/generate.py from --help; change the commands, not this file.
+_fussy() {
+  local command=${1##*/} current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+  case "$command $previous" in
+    "fussy-clean -t" | \
+      "fussy-clean --target" | \
+      "fussy-install -k" | \
+      "fussy-install --keyring" | \
+      "fussy-install -t" | \
+      "fussy-install --target" | \
+      "fussy-install-bytes -k" | \
+      "fussy-install-bytes --keyring" | \
+      "fussy-install-bytes -t" | \
+      "fussy-install-bytes --target" | \
+      "fussy-pack -r" | \
+      "fussy-pack --root" | \
+      "fussy-pack --homedir" | \
+      "fussy-recover -t" | \
+      "fussy-recover --target" | \
+      "fussy-sign --homedir" | \
+      "fussy-status -t" | \
+      "fussy-status --target" | \
+      "fussy-unpack -k" | \
+      "fussy-unpack --keyring")
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -d -- "$current")
+      return
+      ;;
+    "fussy-clean -l" | \
+      "fussy-clean --logfile" | \
+      "fussy-install -f" | \
+      "fussy-install --file" | \
+      "fussy-install -l" | \
+      "fussy-install --logfile" | \
+      "fussy-install-bytes -f" | \
+      "fussy-install-bytes --file" | \
+      "fussy-install-bytes -l" | \
+      "fussy-install-bytes --logfile" | \
+      "fussy-pack --passphrase-file" | \
+      "fussy-recover -l" | \
+      "fussy-recover --logfile" | \
+      "fussy-sign -f" | \
+      "fussy-sign --filename" | \
+      "fussy-sign --passphrase-file" | \
+      "fussy-unpack -f" | \
+      "fussy-unpack --file")
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      return
+      ;;
+    "fussy-clean --wait" | \
+      "fussy-clean --keep" | \
+      "fussy-install --wait" | \
+      "fussy-install --hook-timeout" | \
+      "fussy-install-bytes --wait" | \
+      "fussy-install-bytes --hook-timeout" | \
+      "fussy-pack -x" | \
+      "fussy-pack --exclude" | \
+      "fussy-pack -t" | \
+      "fussy-pack --tarname" | \
+      "fussy-pack --level" | \
+      "fussy-pack -k" | \
+      "fussy-pack --key" | \
+      "fussy-pack -e" | \
+      "fussy-pack --encrypt-for" | \
+      "fussy-pack --passphrase-fd" | \
+      "fussy-recover --wait" | \
+      "fussy-recover --hook-timeout" | \
+      "fussy-sign -k" | \
+      "fussy-sign --key" | \
+      "fussy-sign -e" | \
+      "fussy-sign --encrypt-for" | \
+      "fussy-sign --passphrase-fd")
+      COMPREPLY=()
+      return
+      ;;
+    "fussy-pack -c" | \
+      "fussy-pack --compress")
+      mapfile -t COMPREPLY < <(compgen -W "gzip zstd bzip2" -- "$current")
+      return
+      ;;
+  esac
+  case "$command $current" in
+    "fussy-clean -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --keep" -- "$current") ;;
+    "fussy-install -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target -l --logfile --wait -v --verbose --hook-timeout -u --unpacked" -- "$current") ;;
+    "fussy-install-bytes -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
+    "fussy-pack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -r --root -x --exclude -u --unsigned -t --tarname -c --compress --level --root-owner -v --verbose -k --key -e --encrypt-for --homedir -a --armor --passphrase-file --passphrase-fd" -- "$current") ;;
+    "fussy-recover -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
+    "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --filename -k --key -e --encrypt-for --homedir -a --armor --passphrase-file --passphrase-fd" -- "$current") ;;
+    "fussy-status -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target --json" -- "$current") ;;
+    "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -v --verbose" -- "$current") ;;
+    *) case "$command" in
+      fussy-install)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      ;;
+      fussy-install-bytes)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      ;;
+      fussy-sign)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      ;;
+      fussy-status)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -d -- "$current")
+      ;;
+      fussy-unpack)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      ;;
+    esac ;;
+  esac
+}
+complete -F _fussy fussy-clean fussy-install fussy-install-bytes fussy-pack fussy-recover fussy-sign fussy-status fussy-unpack
