@@ -63,9 +63,9 @@ extracted extract(any_reader compressed, const unique_fd& directory, const extra
 struct create_options {
   std::vector<std::string> exclude =
       {};  ///< shell patterns, matched as tar --exclude does: any trailing part of the path
-  std::optional<std::int64_t> clamp_mtime;  ///< SOURCE_DATE_EPOCH: no entry is younger than this
-  bool root_owner = false;                  ///< write all entries as owned by 0:0
-  log_sink log = {};                        ///< debug: a line for each entry; warning: a socket that was left out
+  std::optional<std::int64_t> clamp_mtime = {};  ///< SOURCE_DATE_EPOCH: no entry is younger than this
+  bool root_owner = false;                       ///< write all entries as owned by 0:0
+  log_sink log = {};                             ///< debug: a line for each entry; warning: a socket that was left out
 };
 
 /// Writes the tree of `root` as an uncompressed pax tar with the single top-level name `name`. The same tree gives the

@@ -260,14 +260,13 @@ private:
   }
 
   void write_content(int fd, const std::string& path, const struct stat& st) {
-    off_t left = st.st_size;
-    while (left > 0) {
-      const auto size = static_cast<std::size_t>(std::min<off_t>(left, static_cast<off_t>(buffer_size)));
-      const ssize_t n = retry_eintr([&] { return read(fd, buffer_.get(), size); });
+    for (off_t at = 0; at < st.st_size;) {
+      const auto size = static_cast<std::size_t>(std::min<off_t>(st.st_size - at, static_cast<off_t>(buffer_size)));
+      const ssize_t n = retry_eintr([&] { return pread(fd, buffer_.get(), size, at); });
       if (n < 0) throw cannot_read(path, errno);
       if (n == 0) throw changed(path);
       check(archive_write_data(archive_.get(), buffer_.get(), static_cast<std::size_t>(n)));
-      left -= n;
+      at += n;
     }
     struct stat now;
     if (fstat(fd, &now) != 0) throw cannot_read(path, errno);
