@@ -134,6 +134,11 @@ std::string_view address(std::string_view user_id) {
 
 }  // namespace
 
+bool has_name(const public_key& key, std::string_view name) {
+  const std::string digits = hex_name(name);
+  return !digits.empty() && has_hex_name(key, digits);
+}
+
 std::vector<const certificate*> keyring::state::named(std::string_view name, const judgement& by) const {
   const auto all = [&](const auto& wanted) {
     std::vector<const certificate*> found;

@@ -22,6 +22,9 @@ struct key_ref {
   const public_key& key() const noexcept { return cert->key(index).key; }
 };
 
+/// The name is the fingerprint or key ID of this key (8, 16, 40 or 64 hexadecimal digits).
+bool has_name(const public_key& key, std::string_view name);
+
 struct keyring::state {
   std::vector<certificate> certificates;  ///< trust anchors, one per primary fingerprint
   std::vector<std::shared_ptr<const locked_secret>> secrets;
@@ -55,14 +58,14 @@ struct keyring::state {
   /// The secret of this public key, or null.
   const locked_secret* secret_of(const public_key& key) const;
 
-  /// Certificates a person may mean: by fingerprint or key ID of any of their keys, else by e-mail address, else by part
-  /// of a user ID (both in any case of letters, valid user IDs only).
+  /// Certificates a person may mean: by fingerprint or key ID of any of their keys, else by e-mail address, else by
+  /// part of a user ID (both in any case of letters, valid user IDs only).
   std::vector<const certificate*> named(std::string_view name, const judgement& by) const;
 
   /// To be called once `certificates` is complete.
   void index();
 
- private:
+private:
   std::multimap<key_id, key_ref> by_id_;
 };
 
