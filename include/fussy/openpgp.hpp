@@ -26,7 +26,7 @@ using time_point = std::chrono::sys_seconds;
 
 /// Fingerprint of a key: 20 octets (v4) or 32 (v6).
 class fingerprint {
- public:
+public:
   fingerprint() = default;
   explicit fingerprint(byte_view octets) : octets_(octets.begin(), octets.end()) {}
   /// From hexadecimal text; spaces and a leading 0x are ignored; empty where it is no fingerprint.
@@ -37,7 +37,7 @@ class fingerprint {
   std::string hex() const { return to_hex(octets_); }
   auto operator<=>(const fingerprint&) const = default;
 
- private:
+private:
   byte_vector octets_;
 };
 
@@ -47,7 +47,7 @@ using passphrase_callback = std::function<std::optional<std::string>(const finge
 /// The keys a device trusts (every certificate in the ring is an anchor) and the secret keys it can decrypt with.
 /// A value: copies share one immutable state.
 class keyring {
- public:
+public:
   struct options {
     log_sink log;                    ///< warnings: which key or file was skipped and why
     passphrase_callback passphrase;  ///< for protected secret keys; without it they stay locked
@@ -63,22 +63,22 @@ class keyring {
   struct state;
   const state& internals() const noexcept { return *state_; }  ///< for the library's own use
 
- private:
+private:
   explicit keyring(std::shared_ptr<const state> s) : state_(std::move(s)) {}
   std::shared_ptr<const state> state_;
 };
 
 /// What is asked of a message beyond one valid signature. Defaults are what a device should use.
 struct policy {
-  unsigned min_signers = 1;              ///< valid signatures by so many distinct certificates
-  std::vector<fingerprint> allowed;      ///< only these (primary key or subkey); empty: all of the ring
-  unsigned min_rsa_bits = 2048;          ///< RSA and DSA keys below are refused
-  std::vector<std::string> hashes;       ///< of signatures, as "SHA-512"; empty: SHA-2 and SHA-3. MD5, SHA-1, RIPEMD never
-  bool sha1_self_signatures = true;      ///< SHA-1 in self-signatures of the trusted keys (2012's keys have nothing else)
-  bool ignore_expiry = false;            ///< keys and signatures do not expire; revocation always counts
-  std::optional<time_point> now;         ///< instead of the clock rule: max(system clock, newest self-signature, build)
+  unsigned min_signers = 1;            ///< valid signatures by so many distinct certificates
+  std::vector<fingerprint> allowed{};  ///< only these (primary key or subkey); empty: all of the ring
+  unsigned min_rsa_bits = 2048;        ///< RSA and DSA keys below are refused
+  std::vector<std::string> hashes{};  ///< of signatures, as "SHA-512"; empty: SHA-2 and SHA-3. MD5, SHA-1, RIPEMD never
+  bool sha1_self_signatures = true;   ///< SHA-1 in self-signatures of the trusted keys (2012's keys have nothing else)
+  bool ignore_expiry = false;         ///< keys and signatures do not expire; revocation always counts
+  std::optional<time_point> now{};    ///< instead of the clock rule: max(system clock, newest self-signature, build)
   std::uint64_t max_content = UINT64_C(1) << 40;  ///< octets of the literal; a compression bomb stops here
-  bool decrypt = true;                   ///< false: an encrypted message is refused
+  bool decrypt = true;                            ///< false: an encrypted message is refused
 
   enum class unpack_when {
     after_proof,    ///< a file is proven first and unpacked second; a stream is spooled nowhere: refused
@@ -90,21 +90,21 @@ struct policy {
 
 /// One valid signature.
 struct signer {
-  fingerprint key;       ///< that made it, a primary key or a subkey
-  fingerprint primary;   ///< of its certificate
-  std::string user_id;   ///< the certificate's primary user ID as it is written there (UTF-8 not checked); may be empty
-  time_point created;    ///< of the signature
-  std::string algorithm; ///< "RSA 3072, SHA-512"
+  fingerprint key;      ///< that made it, a primary key or a subkey
+  fingerprint primary;  ///< of its certificate
+  std::string user_id;  ///< the certificate's primary user ID as it is written there (UTF-8 not checked); may be empty
+  time_point created;   ///< of the signature
+  std::string algorithm;  ///< "RSA 3072, SHA-512"
 };
 
 /// The proof: exists only when every check has passed. There is no other way to make one.
 class verification {
- public:
+public:
   const std::vector<signer>& signers() const noexcept { return signers_; }  ///< at least one, distinct certificates
   bool encrypted() const noexcept { return encrypted_; }
-  std::uint64_t content_size() const noexcept { return content_size_; }     ///< octets of the signed content
+  std::uint64_t content_size() const noexcept { return content_size_; }  ///< octets of the signed content
 
- private:
+private:
   friend struct verification_access;  // the message layer, nobody else
   verification() = default;
   std::vector<signer> signers_;
@@ -115,7 +115,7 @@ class verification {
 /// Reads the content of one message. A `reader`; what it yields is unverified. At the end of the content it checks the
 /// signatures and that nothing follows, and throws instead of returning 0 when anything is wrong.
 class message_reader {
- public:
+public:
   message_reader(any_reader message, keyring keys, policy rules);
   message_reader(message_reader&&) noexcept;
   message_reader& operator=(message_reader&&) noexcept;
@@ -125,19 +125,19 @@ class message_reader {
   /// Reads what is left, without keeping it, and returns the proof. May be called once the end was read, too.
   verification finish();
 
- private:
+private:
   struct impl;
   std::unique_ptr<impl> impl_;
 };
 
 /// Adaptor: `file_reader{fd} | openpgp::open(keys)`.
 class open {
- public:
+public:
   using reader_adaptor = void;
   explicit open(keyring keys, policy rules = {}) : keys_(std::move(keys)), policy_(std::move(rules)) {}
   message_reader operator()(any_reader message) const { return message_reader(std::move(message), keys_, policy_); }
 
- private:
+private:
   keyring keys_;
   policy policy_;
 };
@@ -150,17 +150,17 @@ verification verify(any_reader message, const keyring& keys, const policy& rules
 /// How a message is made. Key names: key ID, fingerprint, or an e-mail address or part of a user ID that only one
 /// certificate has.
 struct sign_options {
-  std::vector<std::string> signers;     ///< empty and `sign`: the ring's only (or first) usable secret key
+  std::vector<std::string> signers{};  ///< empty and `sign`: the ring's only (or first) usable secret key
   bool sign = true;
-  std::vector<std::string> recipients;  ///< encrypt for these; empty: signed only
+  std::vector<std::string> recipients{};  ///< encrypt for these; empty: signed only
   bool armor = false;
-  std::optional<time_point> time;       ///< instead of now; SOURCE_DATE_EPOCH is the caller's to read
+  std::optional<time_point> time{};  ///< instead of now; SOURCE_DATE_EPOCH is the caller's to read
 };
 
 /// Writer that makes one message of what is written into it. Call finish() once, after the last write.
 /// @throws no_secret_key, no_recipient_key from the constructor, before anything is written.
 class message_writer {
- public:
+public:
   message_writer(any_writer to, const keyring& keys, const sign_options& how);
   message_writer(message_writer&&) noexcept;
   message_writer& operator=(message_writer&&) noexcept;
@@ -168,7 +168,7 @@ class message_writer {
   void write(byte_view bytes);
   void finish();
 
- private:
+private:
   struct impl;
   std::unique_ptr<impl> impl_;
 };
