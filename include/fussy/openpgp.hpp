@@ -68,6 +68,46 @@ private:
   std::shared_ptr<const state> state_;
 };
 
+struct policy;
+
+/// One key of a certificate, for a person to look at. Reasons are half sentences, empty where there is nothing to say.
+struct key_info {
+  openpgp::fingerprint fingerprint;
+  std::string key_id;             ///< 16 hexadecimal digits
+  std::string algorithm;          ///< "RSA 3072", "EdDSA ed25519"
+  unsigned algorithm_number = 0;  ///< as OpenPGP counts them
+  unsigned bits = 0;
+  std::string curve;  ///< as gpg calls it; empty where there is none
+  time_point created{};
+  std::optional<time_point> expires{};  ///< nothing: never
+  bool expired = false;
+  bool revoked = false;
+  bool invalid = false;  ///< no valid self-signature or binding, or not supported
+  bool certifies = false, signs = false, encrypts = false, authenticates = false;  ///< key flags
+  std::string cannot_verify;   ///< why its signatures count for nothing; empty: they count
+  std::string cannot_encrypt;  ///< why nothing is encrypted for it; empty: it can be
+  bool has_secret = false;     ///< the secret part is in the key ring, so it decrypts, and signs
+  std::string cannot_open;     ///< why the secret part is of no use (on a card, needs a passphrase)
+};
+
+struct user_id_info {
+  std::string text;  ///< as it is written there (UTF-8 not checked)
+  std::optional<time_point> certified{};
+  bool revoked = false;
+  bool valid = false;  ///< self-signed and not revoked
+};
+
+/// One certificate, for a person to look at.
+struct certificate_info {
+  std::vector<key_info> keys;          ///< the primary key, then the subkeys
+  std::vector<user_id_info> user_ids;  ///< the primary one first
+};
+
+/// What is in a key ring and of what use it is under the policy, in the order of its files. Asks for no passphrase.
+std::vector<certificate_info> list(const keyring& keys, const policy& rules);
+/// What was skipped when it was loaded, and why, as it was logged then.
+std::vector<std::string> warnings(const keyring& keys);
+
 /// What is asked of a message beyond one valid signature. Defaults are what a device should use.
 struct policy {
   unsigned min_signers = 1;            ///< valid signatures by so many distinct certificates

@@ -69,6 +69,8 @@ public:
   std::uint8_t flags(std::size_t index, const judgement& by) const;
   std::optional<time_point> expires(std::size_t index, const judgement& by) const;
   bool revoked(std::size_t index) const noexcept { return !key(index).revocations.empty(); }
+  /// Its newest self-signature that counts; null without one.
+  const signature* certification(const user_id_part& part, const judgement& by) const;
   /// A user ID is self-signed and not revoked.
   bool user_id_valid(const user_id_part& part, const judgement& by) const;
   /// The valid user ID that is marked primary, else the one certified last; null when there is none.
