@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "botan_seam.hpp"
 #include "wire.hpp"
 
 namespace fussy::openpgp {
@@ -19,6 +20,11 @@ session_key random_key(const container_header& header) {
   session_key key{cipher, secret_vector(key_octets(cipher))};
   randomize(key.key);
   return key;
+}
+
+std::string cannot_use(const public_key& key) {
+  if (!key.usable()) return key.unsupported;
+  return seam::supports(key) ? "" : "this build of Botan has no " + key.describe();
 }
 
 encrypted_session_key parse(cursor in) {
@@ -79,10 +85,11 @@ std::optional<session_key> session_keys::try_keys(const container_header& header
     if (packet.version != header.session_key_version()) continue;
     const openpgp::fingerprint* const recipient = packet.recipient ? &*packet.recipient : nullptr;
     for (const locked_secret* secret : keys_->recipients(recipient, packet.recipient_id, packet.algorithm)) {
-      const openpgp::secret_key* const open = secret->key().usable() ? keys_->unlock(*secret) : nullptr;
+      const std::string objection = cannot_use(secret->key());
+      const openpgp::secret_key* const open = objection.empty() ? keys_->unlock(*secret) : nullptr;
       if (open == nullptr) {
         locked = "key " + secret->key().fingerprint.hex() + " in " + secret->where() +
-                 " cannot be used: " + (secret->key().usable() ? secret->why_not() : secret->key().unsupported);
+                 " cannot be used: " + (objection.empty() ? secret->why_not() : objection);
         continue;
       }
       if (++attempts > max_attempts) return std::nullopt;
