@@ -5,6 +5,7 @@
 #include <fussy/codec.hpp>
 #include <fussy/deadline.hpp>
 #include <fussy/error.hpp>
+#include <fussy/install.hpp>
 #include <fussy/io.hpp>
 #include <fussy/lock.hpp>
 #include <fussy/log.hpp>

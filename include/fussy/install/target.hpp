@@ -1,0 +1,311 @@
+/// @file target.hpp  A target directory whose lock we hold: its names, its journal, the one link that counts.
+///
+///     TARGET/current -> NAME           relative link; the only thing that decides what runs
+///     TARGET/failsafe                  never removed by us
+///     TARGET/NAME, NAME-1 ...          published versions
+///     TARGET/.fussy/lock               held while a target is open
+///     TARGET/.fussy/journal            the transaction in flight, absent when there is none
+///     TARGET/.fussy/previous           link to what was live before; for people and status only
+///     TARGET/.fussy/link.*             links made beforehand, so that going back needs no space
+///     TARGET/.fussy/staging/ID/        being unpacked, or being removed
+///
+/// Threads: one object, one thread.
+/// Errors:  fussy::error.
+#pragma once
+
+#include <fussy/install/journal.hpp>
+#include <fussy/install/store.hpp>
+#include <fussy/log.hpp>
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+namespace fussy::install {
+
+inline const std::string current_name = "current";
+inline const std::string failsafe_name = "failsafe";
+inline const std::string private_name = ".fussy";
+inline const std::string staging_name = "staging";
+inline const std::string journal_name = "journal";
+inline const std::string new_journal_name = "journal.new";
+inline const std::string next_link = "link.next";          ///< to the version that is being enabled
+inline const std::string back_link = "link.back";          ///< to the one before it
+inline const std::string previous_link = "previous";       ///< to the one before the last install that went well
+inline const std::string failsafe_link = "link.failsafe";  ///< to failsafe
+
+/// A name that a version may have: what a package's top-level directory must be called, too.
+inline bool is_version_name(std::string_view name) noexcept {
+  return !name.empty() && name.size() <= 255 && name.front() != '.' && name != current_name && name != failsafe_name &&
+         std::none_of(name.begin(), name.end(), [](char c) {
+           const auto octet = static_cast<unsigned char>(c);
+           return octet < 0x20 || octet == 0x7f || c == '/';
+         });
+}
+
+template <store Store>
+class basic_target {
+public:
+  using directory = typename Store::directory;
+
+  basic_target(Store s, log_sink sink) : store_(std::move(s)), log_(std::move(sink)), ours_(open_private()) {}
+
+  Store& disk() noexcept { return store_; }
+  directory& private_directory() noexcept { return ours_; }
+  std::string path() const { return store_.path(); }
+  std::string path_of(const std::string& version) const { return path() + "/" + version; }
+  void say(log_level level, const std::string& line) const { log(log_, level, line); }
+
+  // ---- What is there ---------------------------------------------------------------------------------------------
+
+  /// The version `current` leads to; nothing where it is missing, dangling, or leads out of the target.
+  std::optional<std::string> current() { return store_.version_behind(current_name); }
+
+  /// What a failed enabling goes back to: the version that is live, else failsafe, else nothing.
+  std::string previous() {
+    if (auto live = current()) return *std::move(live);
+    return can_be_live(failsafe_name) ? failsafe_name : std::string();
+  }
+
+  /// Whether `current` may be pointed at this name.
+  bool can_be_live(const std::string& version) {
+    if (version.empty() || version == current_name || version.front() == '.') return false;
+    const entry_type type = store_.type(store_.root(), version);
+    return type == entry_type::directory ||
+           (version == failsafe_name && type == entry_type::link && store_.leads_somewhere(failsafe_name));
+  }
+
+  bool has_hook(const std::string& version, const std::string& hook) {
+    if (store_.type(store_.root(), version) == entry_type::link) {  // failsafe may be a link to a version
+      const auto real = store_.version_behind(version);
+      if (!real) return true;  // it leads out of the target: the hook runner looks for itself
+      return has_hook(*real, hook);
+    }
+    directory d = store_.open(store_.root(), version);
+    return store_.type(d, hook) != entry_type::none;
+  }
+
+  /// Refuses a `current` that is none of: missing, a link to a version, a dangling link, the directory of a device that
+  /// was never upgraded. Called before anything is unpacked.
+  void check_current() {
+    switch (store_.type(store_.root(), current_name)) {
+      case entry_type::none:
+        return;
+      case entry_type::directory:
+        if (store_.type(store_.root(), failsafe_name) == entry_type::none) return;
+        throw unusable_current("it is a directory, and " + path_of(failsafe_name) + " exists already",
+                               "rename it to a version and make " + current_name + " a link to that name");
+      case entry_type::link:
+        if (store_.version_behind(current_name)) return;
+        if (store_.leads_somewhere(current_name))
+          throw unusable_current("it leads to a directory that is no version of this target",
+                                 "make it a link to the name of a directory in " + path());
+        say(log_level::warning, path_of(current_name) + " leads nowhere; what is installed now will replace it");
+        return;
+      case entry_type::file:
+      case entry_type::other:
+        throw unusable_current("it is neither a link nor a directory", "remove it");
+    }
+  }
+
+  /// `root`, or the first of root-1, root-2 … that names nothing.
+  std::string free_name(const std::string& root) {
+    std::string name = root;
+    for (unsigned n = 1; store_.type(store_.root(), name) != entry_type::none; ++n)
+      name = root + "-" + std::to_string(n);
+    return name;
+  }
+
+  // ---- Journal (invariant 3) -------------------------------------------------------------------------------------
+
+  bool has_journal() { return store_.type(ours_, journal_name) != entry_type::none; }
+
+  /// Nothing where it is damaged, too: ask has_journal() first.
+  std::optional<journal_record> read_journal() {
+    return parse_journal(store_.read_file(ours_, journal_name, max_journal_size));
+  }
+
+  /// Durable on return, together with everything else done in `.fussy/` before.
+  void write_journal(const journal_record& record) {
+    remove_private(new_journal_name);
+    store_.write_file(ours_, new_journal_name, format_journal(record));
+    store_.sync_file(ours_, new_journal_name);
+    store_.rename(ours_, new_journal_name, ours_, journal_name, rename_mode::replace);
+    store_.sync_directory(ours_);
+  }
+
+  /// The transaction is over, durably.
+  void clear_journal() {
+    for (const auto& link : {next_link, back_link, failsafe_link}) remove_private(link);
+    remove_private(journal_name);
+    store_.sync_directory(ours_);
+  }
+
+  /// The same after a version was enabled with success; what was live before is remembered.
+  void conclude() {
+    if (store_.type(ours_, back_link) == entry_type::link)
+      store_.rename(ours_, back_link, ours_, previous_link, rename_mode::replace);
+    clear_journal();
+  }
+
+  // ---- The switch (invariants 1 and 4) ---------------------------------------------------------------------------
+
+  /// Makes a link to `version` where the switch will take it from. Durable with the next journal record.
+  void prepare_link(const std::string& link, const std::string& version) {
+    remove_private(link);
+    store_.make_link(version, ours_, link);
+  }
+
+  /// `current` names `version`, durably: a reader sees what it named before or `version`, never nothing.
+  void point_current_at(const std::string& version, const std::string& link) {
+    if (!is_prepared(link, version)) {
+      prepare_link(link, version);
+      store_.sync_directory(ours_);
+    }
+    store_.rename(ours_, link, store_.root(), current_name, rename_mode::replace);
+    store_.sync_directory(store_.root());
+  }
+
+  // ---- Versions come and go --------------------------------------------------------------------------------------
+
+  /// A fresh private directory below staging/.
+  std::string make_staging() {
+    directory staging = open_staging();
+    std::string id = fresh_name(staging);
+    store_.make_directory(staging, id);
+    return id;
+  }
+  directory open_staging(const std::string& id) {
+    directory staging = open_staging();
+    return store_.open(staging, id);
+  }
+  void remove_staging(const std::string& id) {
+    directory staging = open_staging();
+    remove_tree(staging, id);
+  }
+
+  /// Makes versions vanish: first all of their names at once, durably, so that nothing half removed is ever seen at its
+  /// name; then what is in them. @throws for what invariant 7 forbids.
+  void discard(const std::vector<std::string>& versions) {
+    if (versions.empty()) return;
+    const auto live = current();
+    directory staging = open_staging();
+    std::vector<std::string> gone;
+    std::optional<error> problem;
+    for (const std::string& version : versions) {
+      if (version == live || version == failsafe_name)
+        throw error(errc::failure, {.what = "refusing to remove " + path_of(version), .why = "it is live or failsafe"});
+      if (store_.type(store_.root(), version) == entry_type::none) continue;
+      const std::string name = fresh_name(staging);
+      try {
+        store_.rename(store_.root(), version, staging, name, rename_mode::replace);
+        gone.push_back(name);
+      } catch (const error& e) {  // a mount point, say: the others go all the same
+        if (!problem) problem = e;
+      }
+    }
+    store_.sync_directory(store_.root());
+    for (const std::string& name : gone) remove_tree(staging, name);
+    if (problem) throw *problem;
+  }
+
+  /// Removes what no transaction needs: everything in staging/, links and the half of a journal. What cannot be removed
+  /// is a warning: it is in nobody's way.
+  void sweep() {
+    for (const auto& leftover : {new_journal_name, next_link, back_link, failsafe_link})
+      warn_on_failure("cannot remove litter", [&] { remove_private(leftover); });
+    warn_on_failure("cannot remove litter", [&] {
+      directory staging = open_staging();
+      for (const std::string& name : store_.list(staging))
+        warn_on_failure("cannot remove litter", [&] { remove_tree(staging, name); });
+    });
+  }
+
+  template <class Action>
+  bool warn_on_failure(const std::string& what, Action&& action) {
+    try {
+      action();
+      return true;
+    } catch (const error& e) {
+      say(log_level::warning, what + ": " + e.what());
+      return false;
+    }
+  }
+
+private:
+  directory open_private() {
+    if (store_.type(store_.root(), private_name) == entry_type::none)
+      store_.make_directory(store_.root(), private_name);
+    directory d = store_.open(store_.root(), private_name);
+    if (store_.type(d, staging_name) == entry_type::none) store_.make_directory(d, staging_name);
+    // After a kill: what recovery will decide by must not be gone after the next power cut.
+    store_.sync_directory(store_.root());
+    return d;
+  }
+
+  directory open_staging() { return store_.open(ours_, staging_name); }
+
+  void remove_private(const std::string& name) {
+    if (store_.type(ours_, name) != entry_type::none) store_.remove_file(ours_, name);
+  }
+
+  bool is_prepared(const std::string& link, const std::string& version) {
+    return store_.type(ours_, link) == entry_type::link && store_.read_link(ours_, link) == version;
+  }
+
+  std::string fresh_name(directory& staging) {
+    std::string name;
+    do name = std::to_string(++counter_);
+    while (store_.type(staging, name) != entry_type::none);
+    return name;
+  }
+
+  /// Removes staging/NAME whatever is below it. Directories that are not empty are moved up to staging/ first, so that
+  /// neither depth nor path length matters, and a mount point in the way is an error instead of a catastrophe.
+  void remove_tree(directory& staging, const std::string& first) {
+    std::deque<std::string> queue{first};
+    for (; !queue.empty(); queue.pop_front()) {
+      const std::string& name = queue.front();
+      if (store_.type(staging, name) != entry_type::directory) {
+        store_.remove_file(staging, name);
+        continue;
+      }
+      store_.make_accessible(staging, name);
+      directory d = store_.open(staging, name);
+      for (const std::string& entry : store_.list(d)) {
+        if (store_.type(d, entry) != entry_type::directory) {
+          store_.remove_file(d, entry);
+        } else if (!remove_if_empty(d, entry)) {
+          store_.make_accessible(d, entry);
+          queue.push_back(fresh_name(staging));
+          store_.rename(d, entry, staging, queue.back(), rename_mode::replace);
+        }
+      }
+      store_.remove_directory(staging, name);
+    }
+  }
+
+  bool remove_if_empty(directory& d, const std::string& name) {
+    try {
+      store_.remove_directory(d, name);
+      return true;
+    } catch (const error& e) {
+      if (failed_with(e, ENOTEMPTY) || failed_with(e, EEXIST)) return false;
+      throw;
+    }
+  }
+
+  error unusable_current(std::string why, std::string remedy) const {
+    return error(errc::target_unusable, {.what = "cannot use " + path_of(current_name),
+                                         .why = std::move(why),
+                                         .remedy = std::move(remedy),
+                                         .path = path_of(current_name)});
+  }
+
+  Store store_;
+  log_sink log_;
+  unsigned long counter_ = 0;
+  directory ours_;  // last: made with what is above it
+};
+
+}  // namespace fussy::install

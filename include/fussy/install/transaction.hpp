@@ -1,0 +1,270 @@
+/// @file transaction.hpp  One install, all or nothing: stage, publish, enable, commit.
+///
+///     basic_transaction<Store> tx(std::move(store), options);   // the store holds the lock; what a crash left is
+///     recovered auto staged  = tx.stage(fill);                            // unpack into a private place, proven and
+///     durable auto version = tx.publish(std::move(staged));             // one rename: it has a name
+///     tx.enable(version);                                       // hooks and the switch; on failure back, and
+///     errc::reverted tx.commit();                                              // a transaction destroyed without it
+///     goes back
+///
+/// Invariants, cited by number in the code and the tests:
+/// 1. After the first install, at every instant and after a power cut at any instant, `current` names a complete
+/// version.
+/// 2. Nothing outside `.fussy/` changes before the proof is there.
+/// 3. The journal says what is about to be done, durably, before it is done.
+/// 4. A version is durable before it is published; the directory is synced before the link is switched, and after.
+/// 5. A published inode is never written by us.
+/// 6. Recovery is idempotent, may be cut at any instant, and runs before anything else.
+/// 7. Nobody deletes the target of `current`, `failsafe`, or the previous version of a transaction in flight.
+/// 8. One process changes a target at a time.
+///
+/// Threads: one object, one thread.   Errors: fussy::error; std::bad_alloc.
+#pragma once
+
+#include <fussy/install/enable.hpp>
+#include <fussy/install/recover.hpp>
+
+namespace fussy::install {
+
+/// What a filler of a staging directory returns: the one directory it made there, and the proof that it may.
+template <class Proof>
+struct unpacked {
+  std::string root;
+  Proof proof;
+};
+
+template <store Store>
+class basic_transaction {
+public:
+  using directory = typename Store::directory;
+  using proof = typename Store::proof;
+
+  /// A complete, proven, durable tree that has no name yet. Made by stage(), consumed by publish(), by nobody else.
+  class staged {
+  public:
+    const std::string& root() const noexcept { return root_; }
+    const proof& evidence() const noexcept { return proof_; }
+
+  private:
+    friend class basic_transaction;
+    staged(std::string id, unpacked<proof> content)
+        : id_(std::move(id)), root_(std::move(content.root)), proof_(std::move(content.proof)) {}
+    std::string id_, root_;
+    proof proof_;
+  };
+
+  /// Recovers what a crash left. @throws target_unusable, io; never for a recovery that found no way back: see found().
+  explicit basic_transaction(Store disk, transaction_options options = {})
+      : options_(std::move(options)), target_(std::move(disk), options_.log), found_(recover(target_, options_)) {}
+  basic_transaction(const basic_transaction&) = delete;
+  basic_transaction& operator=(const basic_transaction&) = delete;
+  ~basic_transaction() { abandon(); }
+
+  basic_target<Store>& target() noexcept { return target_; }
+  const transaction_options& settings() const noexcept { return options_; }
+  /// What was live when publish() or enable() began; empty: nothing.
+  const std::string& previous() const noexcept { return record_.previous; }
+  /// What recovery found at the start.
+  const recovery& found() const noexcept { return found_; }
+
+  /// Calls `fill(directory&)`, which makes one tree in the directory and returns unpacked<proof>. Durable on return.
+  /// @throws what fill throws, bad_root, no_space, io; then nothing is left of it.
+  template <class Fill>
+  requires std::same_as<std::invoke_result_t<Fill&, directory&>, unpacked<proof>> staged stage(Fill&& fill) {
+    target_.check_current();
+    const std::string id = target_.make_staging();
+    try {
+      directory room = target_.open_staging(id);
+      unpacked<proof> content = fill(room);
+      check_root(room, content.root);
+      report(phase::syncing);
+      target_.disk().sync_all();  // invariant 4: content, names, everything, before it can be seen
+      unnamed_.push_back(id);
+      return staged(id, std::move(content));
+    } catch (...) {
+      target_.warn_on_failure("cannot remove what was unpacked", [&] { target_.remove_staging(id); });
+      throw;
+    }
+  }
+
+  /// Gives it the first free name. Durable on return, not live; removed again unless commit() follows.
+  /// @return the name
+  std::string publish(staged tree) {
+    if (in_flight_) throw std::logic_error("fussy: publish() called twice in one transaction");
+    report(phase::publishing);
+    migrate_current(target_);
+    Store& disk = target_.disk();
+    record_ = {.at = step::staged,
+               .version = target_.free_name(tree.root_),
+               .previous = target_.previous(),
+               .published = true};
+    if (!is_version_name(record_.version)) throw bad_root(record_.version, "with its number the name is too long");
+    bool named = false;
+    try {
+      directory room = target_.open_staging(tree.id_);
+      target_.write_journal(record_);
+      disk.rename(room, tree.root_, disk.root(), record_.version, rename_mode::exclusive);
+      named = true;
+      disk.sync_directory(disk.root());
+    } catch (...) {
+      target_.warn_on_failure("left to recovery", [&] {
+        if (named) target_.discard({record_.version});
+        target_.clear_journal();
+      });
+      remove_unnamed();
+      throw;
+    }
+    in_flight_ = true;
+    remove_unnamed();
+    return record_.version;
+  }
+
+  /// Makes a version live: of this transaction, or one that is in the target already.
+  /// @throws reverted       it failed, what was live before (or failsafe) is live again
+  /// @throws unrecoverable  it failed, and there was no way back
+  /// @throws others         it could not even begin; nothing has changed
+  void enable(const std::string& version) {
+    if (!in_flight_)
+      begin_with(version);
+    else if (version != record_.version)
+      throw std::logic_error("fussy: enable() of another version than was published");
+    guarded([&](enabler<Store>& way) { way.forward(record_); });
+  }
+
+  /// What was published or enabled stays. Durable on return. @throws as enable(), having gone back.
+  void commit() {
+    if (!in_flight_) return;
+    guarded([&](enabler<Store>&) {
+      if (record_.at == step::switched)
+        target_.conclude();
+      else
+        target_.clear_journal();
+    });
+    in_flight_ = false;
+    report(phase::done);
+  }
+
+private:
+  void check_root(directory& room, const std::string& root) {
+    if (!is_version_name(root)) throw bad_root(root, "a version may not have this name");
+    if (target_.disk().type(room, root) != entry_type::directory) throw bad_root(root, "it is not a directory");
+  }
+
+  static error bad_root(const std::string& root, std::string why) {
+    return error(errc::bad_root, {.what = "cannot use the top-level directory '" + detail::escape_line(root) + "'",
+                                  .why = std::move(why),
+                                  .remedy = "pack a directory with another name"});
+  }
+
+  void begin_with(const std::string& version) {
+    target_.check_current();
+    if (!target_.can_be_live(version))
+      throw error(errc::not_found, {.what = "cannot enable " + target_.path_of(version),
+                                    .why = "it is no version directory of this target",
+                                    .remedy = "name a directory in " + target_.path(),
+                                    .path = target_.path_of(version)});
+    if (target_.disk().type(target_.disk().root(), current_name) == entry_type::directory) migrate_current(target_);
+    record_ = {.at = step::staged, .version = version, .previous = target_.previous()};
+    in_flight_ = true;
+  }
+
+  /// A step that goes back when it fails.
+  template <class Step>
+  void guarded(Step&& step) {
+    enabler<Store> way(target_, options_);
+    try {
+      step(way);
+    } catch (const error& e) {
+      go_back(way, e);
+      throw;                             // go_back returned: nothing had begun
+    } catch (const std::exception& e) {  // of a sink or runner of the host
+      go_back(way, error(errc::failure, {.what = "installing " + target_.path_of(record_.version), .why = e.what()}));
+      throw;
+    }
+  }
+
+  /// Returns only where nothing of the version had begun and all is as before.
+  void go_back(enabler<Store>& way, const error& cause) {
+    in_flight_ = false;
+    target_.say(log_level::error, cause.what());
+    std::optional<std::string> live;
+    bool begun = true;
+    for (int tries = 0; tries < 2; ++tries) {  // once more, where the system refused once; then it is recovery's
+      try {
+        begun = way.has_begun(record_);
+        if (begun)
+          live = way.back(record_);
+        else
+          way.undo(record_);
+        break;
+      } catch (const error& e) {
+        target_.say(log_level::error, std::string("going back: ") + e.what());
+      }
+    }
+    if (begun) throw way.outcome(record_, cause, live);
+  }
+
+  /// A transaction that is given up goes back, as far as it got.
+  void abandon() noexcept {
+    try {
+      remove_unnamed();
+      if (!in_flight_) return;
+      enabler<Store> way(target_, options_);
+      go_back(way,
+              error(errc::cancelled, {.what = "installing " + record_.version, .why = "the transaction was given up"}));
+    } catch (...) {  // go_back has logged it; whom it concerns has destroyed the transaction
+    }
+  }
+
+  void remove_unnamed() {
+    for (const std::string& id : unnamed_)
+      target_.warn_on_failure("cannot remove litter", [&] { target_.remove_staging(id); });
+    unnamed_.clear();
+  }
+
+  void report(phase p) const {
+    if (options_.progress) options_.progress(progress{.at = p});
+  }
+
+  transaction_options options_;
+  basic_target<Store> target_;
+  recovery found_;
+  journal_record record_;
+  std::vector<std::string> unnamed_;  // staged: below staging/ until published
+  bool in_flight_ = false;
+};
+
+/// Removes versions: all but `current`, failsafe and what it leads to, and the `keep` that were published last. What
+/// is hidden stays. @param newest_first orders names, the newest first; asked only where `keep` is not 0.
+/// @return what was removed
+template <store Store, class NewestFirst>
+std::vector<std::string> clean(basic_target<Store>& target, std::size_t keep, NewestFirst&& newest_first) {
+  Store& disk = target.disk();
+  const auto live = target.current();
+  if (!live)
+    throw error(errc::target_unusable, {.what = "cannot clean " + target.path(),
+                                        .why = "current is missing or leads nowhere, so nothing says what to keep",
+                                        .remedy = "install a version first",
+                                        .path = target.path()});
+  const auto spare = disk.version_behind(failsafe_name);
+  std::vector<std::string> others;
+  for (const std::string& name : disk.list(disk.root()))
+    if (name.front() != '.' && name != current_name && name != failsafe_name && name != live && name != spare &&
+        name != "lost+found")
+      others.push_back(name);
+  if (keep > 0) {
+    std::vector<std::string> versions;
+    for (const std::string& name : others)
+      if (disk.type(disk.root(), name) == entry_type::directory) versions.push_back(name);
+    newest_first(versions);
+    versions.resize(std::min(keep, versions.size()));
+    std::erase_if(others, [&](const std::string& name) {
+      return std::find(versions.begin(), versions.end(), name) != versions.end();
+    });
+  }
+  std::sort(others.begin(), others.end());
+  target.discard(others);
+  return others;
+}
+
+}  // namespace fussy::install

@@ -1,0 +1,254 @@
+#include <sys/statvfs.h>
+#include <fussy/install.hpp>
+
+#include "hooks.hpp"
+#include "package.hpp"
+
+namespace fussy::install {
+
+namespace {
+
+/// Lets no phase go back: a file is verified before the lock is taken.
+progress_sink monotone(progress_sink sink) {
+  if (!sink) return {};
+  return [sink = std::move(sink), highest = phase::waiting](const progress& p) mutable {
+    if (p.at < highest) return;
+    highest = p.at;
+    sink(p);
+  };
+}
+
+transaction_options for_transaction(const options& how) {
+  return {.hooks = run_hooks(how.hook_timeout, how.log), .log = how.log, .progress = how.progress, .stop = how.stop};
+}
+
+open_options for_store(const options& how) {
+  if (how.progress) how.progress(progress{.at = phase::waiting});
+  return {.lock_wait = how.lock_wait, .stop = how.stop};
+}
+
+bool is_of_archive(errc code) noexcept { return static_cast<int>(code) / 100 == 21; }
+
+/// Descriptor of the version that is live, to share files with; empty where there is none.
+unique_fd open_live_version(basic_target<posix_store>& target) {
+  const auto live = target.current();
+  if (!live) return {};
+  return std::move(target.disk().open(target.disk().root(), *live).fd);
+}
+
+std::string megabytes(std::uint64_t bytes) { return std::to_string((bytes + 999'999) / 1'000'000) + " MB"; }
+
+/// Says how much there was and is, where a file system was full.
+error with_space(const error& e, const std::string& target, const std::string& needed) {
+  struct statvfs fs {};
+  if (::statvfs(target.c_str(), &fs) != 0) return e;
+  failure_parts parts = e.parts();
+  parts.why += " (" + needed + megabytes(static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize) + " and " +
+               std::to_string(fs.f_favail) + " inodes are free)";
+  parts.remedy = "remove old versions (fussy-clean) or other files in " + target + " and try again";
+  return error(e.code(), std::move(parts));
+}
+
+}  // namespace
+
+// ---- The transaction on a real directory ------------------------------------------------------------------------------
+
+transaction::transaction(const options& how)
+    : basic_transaction(posix_store(how.target, for_store(how)), for_transaction(how)), limits_(how.limits) {}
+
+transaction::staged transaction::stage(openpgp::message_reader message) {
+  return stage([&](directory& room) {
+    const unique_fd live = open_live_version(target());
+    const archive::extract_options how{.limit = limits_, .share_with = live.get(), .log = settings().log};
+    try {
+      extracted_ = archive::extract(by_reference(message) | read_ahead{}, room.fd, how);
+    } catch (const error& e) {
+      // Damage shows in the archive first. Whether it is the vendor's or an attacker's the proof says: it goes first.
+      if (is_of_archive(e.code())) message.finish();
+      throw;
+    }
+    return unpacked<proof>{extracted_.root, message.finish()};
+  });
+}
+
+// ---- Installing -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+class installation {
+public:
+  installation(const options& how, bool make_live) : how_(how), make_live_(make_live) {
+    how_.progress =
+        [sink = std::make_shared<progress_sink>(monotone(how.progress))](const progress& p) {  // one, for all copies
+          if (*sink) (*sink)(p);
+        };
+  }
+
+  report from_file(const std::filesystem::path& path) {
+    const posix_target_check checked(how_.target);
+    package_file file(path);
+    const auto keys = load_keys();
+    if (!file.is_regular()) return from(file.reader(), keys, 0);
+    if (how_.policy.unpack == openpgp::policy::unpack_when::early) return from(file.reader(), keys, file.size());
+    const auto proof = openpgp::verify(
+        watched_reader(file.reader_for_proof(), phase::verifying, file.size(), how_.progress, how_.stop), keys,
+        how_.policy);
+    file.proven();
+    return unpack_and_enable([&](transaction& tx) { return stage_proven(tx, file, keys, proof); });
+  }
+
+  report from_stream(any_reader package) {
+    const posix_target_check checked(how_.target);
+    return from(std::move(package), load_keys(), 0);
+  }
+
+private:
+  /// A target that is missing is said before a package is looked at, and nothing is made in it.
+  struct posix_target_check {
+    explicit posix_target_check(const std::filesystem::path& target) {
+      const std::string path = target_path(target);
+      const unique_fd fd(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+      if (!fd) throw target_error(path, errno);
+    }
+  };
+
+  openpgp::keyring load_keys() const {
+    return openpgp::keyring::load(how_.keyring, {.log = how_.log, .passphrase = how_.passphrase});
+  }
+
+  report from(any_reader package, const openpgp::keyring& keys, std::uint64_t size) {
+    if (how_.policy.unpack == openpgp::policy::unpack_when::after_proof)
+      throw error(
+          errc::usage,
+          {.what = "cannot install from a stream",
+           .why = "the policy asks for the proof before anything is unpacked, and a stream can be read only once",
+           .remedy = "install from a file, or allow unpack = streams_early"});
+    return unpack_and_enable([&](transaction& tx) {
+      return tx.stage(openpgp::message_reader(
+          watched_reader(std::move(package), phase::unpacking, size, how_.progress, how_.stop), keys, how_.policy));
+    });
+  }
+
+  transaction::staged stage_proven(transaction& tx, package_file& file, const openpgp::keyring& keys,
+                                   const openpgp::verification& proof) {
+    auto tree = tx.stage(openpgp::message_reader(
+        watched_reader(file.reader_of_proven(), phase::unpacking, file.size(), how_.progress, how_.stop), keys,
+        how_.policy));
+    if (tree.evidence().content_size() != proof.content_size())
+      throw error(errc::package_changed,
+                  {.what = "cannot use package " + file.path(), .why = "its content changed", .path = file.path()});
+    return tree;
+  }
+
+  template <class Stage>
+  report unpack_and_enable(Stage&& stage) {
+    report done;
+    try {
+      transaction tx(how_);
+      done.recovered = tx.found();
+      auto tree = stage(tx);
+      done.unpacked = tx.unpacked_files();
+      done.signers = tree.evidence().signers();
+      done.encrypted = tree.evidence().encrypted();
+      log_signers(done);
+      done.version = tx.publish(std::move(tree));
+      done.previous = tx.previous();
+      done.path = tx.target().path_of(done.version);
+      if (make_live_) tx.enable(done.version);
+      tx.commit();
+    } catch (const error& e) {
+      if (e.code() != errc::no_space) throw;
+      throw with_space(e, target_path(how_.target), "");
+    }
+    return done;
+  }
+
+  void log_signers(const report& done) const {
+    for (const auto& signer : done.signers)
+      log(how_.log, log_level::info,
+          "signed by " + signer.primary.hex() + (signer.user_id.empty() ? "" : " " + signer.user_id));
+    log(how_.log, log_level::info,
+        "unpacked " + done.unpacked.root + ": " + std::to_string(done.unpacked.files) + " files, " +
+            std::to_string(done.unpacked.shared) + " of them shared, " + megabytes(done.unpacked.written) + " written");
+  }
+
+  options how_;
+  bool make_live_;
+};
+
+}  // namespace
+
+report install(const std::filesystem::path& package, const options& how) {
+  return installation(how, true).from_file(package);
+}
+report install(any_reader package, const options& how) {
+  return installation(how, true).from_stream(std::move(package));
+}
+report install_bytes(const std::filesystem::path& package, const options& how) {
+  return installation(how, false).from_file(package);
+}
+report install_bytes(any_reader package, const options& how) {
+  return installation(how, false).from_stream(std::move(package));
+}
+
+// ---- What needs no package --------------------------------------------------------------------------------------------
+
+namespace {
+
+/// The name below the target that a path means. A bare name means the one in the target.
+std::string name_in_target(basic_target<posix_store>& target, const std::filesystem::path& version) {
+  std::filesystem::path path = version.lexically_normal();
+  if (path.filename().empty()) path = path.parent_path();
+  std::string name = path.filename().string();
+  std::error_code ignored;
+  const bool bare = !path.has_parent_path() && target.can_be_live(name);
+  if (!bare && !std::filesystem::equivalent(std::filesystem::absolute(path).parent_path(), target.path(), ignored))
+    throw error(errc::not_found, {.what = "cannot enable " + version.string(),
+                                  .why = "it is not inside " + target.path(),
+                                  .remedy = "name a version directory of the target",
+                                  .path = version.string()});
+  if (name == failsafe_name) return name;
+  return target.disk().version_behind(name).value_or(name);
+}
+
+}  // namespace
+
+report enable(const std::filesystem::path& version, const options& how) {
+  transaction tx(how);
+  report done{.recovered = tx.found()};
+  done.version = name_in_target(tx.target(), version);
+  done.path = tx.target().path_of(done.version);
+  tx.enable(done.version);
+  done.previous = tx.previous();
+  tx.commit();
+  return done;
+}
+
+std::vector<std::string> clean(const options& how, std::size_t keep) {
+  transaction tx(how);
+  const int root = tx.target().disk().root().descriptor();
+  return clean(tx.target(), keep, [&](std::vector<std::string>& names) {
+    const auto published = [&](const std::string& name) {
+      struct stat st {};
+      if (fstatat(root, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return std::pair<time_t, long>{};
+      return std::pair<time_t, long>{st.st_ctim.tv_sec, st.st_ctim.tv_nsec};  // of the rename that published it
+    };
+    std::sort(names.begin(), names.end(), [&](const auto& a, const auto& b) { return published(a) > published(b); });
+  });
+}
+
+recovery recover(const options& how) {
+  const std::string path = target_path(how.target);
+  const unique_fd root(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (!root) throw target_error(path, errno);
+  if (entry_type_at(root.get(), private_name) == entry_type::none) return {};  // never used: nothing can be in flight
+  transaction tx(how);
+  if (tx.found().what == recovered::unrecoverable)
+    throw error(errc::unrecoverable, {.what = "cannot recover " + path,
+                                      .why = "version " + tx.found().version + " failed, and none could be restored",
+                                      .remedy = "see the log; install a working package",
+                                      .path = path});
+  return tx.found();
+}
+
+}  // namespace fussy::install

@@ -1,0 +1,142 @@
+#include "package.hpp"
+
+#include <botan/hash.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+namespace fussy::install {
+
+// ---- Watching ---------------------------------------------------------------------------------------------------------
+
+std::size_t watched_reader::read(byte_span room) {
+  if (stop_.stop_requested())
+    throw error(errc::cancelled, {.what = "reading the package", .why = "the caller asked to stop"});
+  const std::size_t n = upstream_.read(room);
+  state_.done += n;
+  if (sink_ && (state_.done >= next_report_ || n == 0)) {
+    sink_(state_);
+    next_report_ =
+        state_.done + std::max<std::uint64_t>(state_.total / 100, 1 << 20);  // some hundred calls, not millions
+  }
+  return n;
+}
+
+// ---- A file, proven first ---------------------------------------------------------------------------------------------
+
+namespace {
+
+package_file::digest digest_of(byte_view block) {
+  // One object for each block: cheap beside 256 KiB, and nothing to share between threads.
+  const auto sha256 = Botan::HashFunction::create_or_throw("SHA-256");
+  sha256->update(as_uint8(block), block.size());
+  package_file::digest d{};
+  sha256->final(as_uint8(byte_span(d)));
+  return d;
+}
+
+}  // namespace
+
+/// Gives whole blocks to itself, and parts of them to whom it serves.
+class package_file::recording_reader {
+public:
+  recording_reader(package_file& file) : file_(&file), block_(block_size) {}
+
+  std::size_t read(byte_span room) {
+    if (at_ == size_ && !fill()) return 0;
+    const std::size_t n = std::min(room.size(), size_ - at_);
+    std::copy_n(block_.begin() + static_cast<std::ptrdiff_t>(at_), n, room.begin());
+    at_ += n;
+    return n;
+  }
+
+private:
+  bool fill() {
+    file_reader file(file_->fd_.get(), file_->path_);
+    at_ = 0;
+    size_ = read_full(file, block_);
+    if (size_ > 0) file_->digests_.push_back(digest_of(byte_view(block_).first(size_)));
+    return size_ > 0;
+  }
+
+  package_file* file_;
+  byte_vector block_;
+  std::size_t at_ = 0, size_ = 0;
+};
+
+class package_file::comparing_reader {
+public:
+  comparing_reader(const package_file& file) : file_(&file), block_(block_size) {}
+
+  std::size_t read(byte_span room) {
+    if (at_ == size_ && !fill()) return 0;
+    const std::size_t n = std::min(room.size(), size_ - at_);
+    std::copy_n(block_.begin() + static_cast<std::ptrdiff_t>(at_), n, room.begin());
+    at_ += n;
+    return n;
+  }
+
+private:
+  bool fill() {
+    file_reader file(file_->fd_.get(), file_->path_);
+    at_ = 0;
+    size_ = read_full(file, block_);
+    if (size_ == 0 && next_ == file_->digests_.size()) return false;
+    if (next_ >= file_->digests_.size() || digest_of(byte_view(block_).first(size_)) != file_->digests_[next_])
+      throw error(errc::package_changed, {.what = "cannot use package " + file_->path_,
+                                          .why = "it changed after its signature was verified",
+                                          .remedy = "find out who writes to it; install it again from a safe place",
+                                          .path = file_->path_});
+    ++next_;
+    return true;
+  }
+
+  const package_file* file_;
+  byte_vector block_;
+  std::size_t next_ = 0, at_ = 0, size_ = 0;
+};
+
+package_file::package_file(const std::filesystem::path& path) : path_(path.string()) {
+  fd_.reset(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
+  struct stat st {};
+  if (!fd_ || fstat(fd_.get(), &st) != 0)
+    throw system_error("cannot open package", errno, path_, "name a package that can be read",
+                       errc_of_errno(errno) == errc::io ? errc::not_found : errc::success);
+  if (S_ISDIR(st.st_mode))
+    throw error(errc::not_found, {.what = "cannot open package " + path_,
+                                  .why = "it is a directory",
+                                  .remedy = "name a package, or ask for an unpacked version to be enabled",
+                                  .path = path_});
+  regular_ = S_ISREG(st.st_mode);
+  if (regular_) size_ = static_cast<std::uint64_t>(st.st_size);
+}
+
+void package_file::rewind() {
+  if (::lseek(fd_.get(), 0, SEEK_SET) < 0) throw system_error("cannot rewind", errno, path_);
+}
+
+any_reader package_file::reader_for_proof() {
+  digests_.clear();
+  rewind();
+  return recording_reader(*this);
+}
+
+void package_file::proven() {
+  // The message layer has read to the end; an octet behind it was not part of the proof.
+  std::byte more{};
+  file_reader file(fd_.get(), path_);
+  if (file.read({&more, 1}) != 0)
+    throw error(errc::package_changed, {.what = "cannot use package " + path_,
+                                        .why = "it grew while it was verified",
+                                        .remedy = "wait until it is complete",
+                                        .path = path_});
+}
+
+any_reader package_file::reader_of_proven() {
+  rewind();
+  return comparing_reader(*this);
+}
+
+any_reader package_file::reader() { return file_reader(std::move(fd_), path_); }
+
+}  // namespace fussy::install

@@ -1,0 +1,73 @@
+// How the octets of a package reach the transaction: counted, cancellable, and for a file exactly those that were
+// proven.
+#pragma once
+
+#include <fussy/io.hpp>
+#include <fussy/progress.hpp>
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace fussy::install {
+
+/// Passes octets on, says how far it is, stops when asked to.
+class watched_reader {
+public:
+  watched_reader(any_reader upstream, phase at, std::uint64_t total, progress_sink sink, std::stop_token stop)
+      : upstream_(std::move(upstream)),
+        state_{.at = at, .done = 0, .total = total},
+        sink_(std::move(sink)),
+        stop_(std::move(stop)) {}
+
+  std::size_t read(byte_span room);
+
+private:
+  any_reader upstream_;
+  progress state_;
+  std::uint64_t next_report_ = 0;
+  progress_sink sink_;
+  std::stop_token stop_;
+};
+
+/// A package in a regular file, opened once. It is read for its proof first; what is read after that is compared with
+/// what was proven, block by block, before anybody sees it.
+class package_file {
+public:
+  /// @throws not_found  missing or unreadable
+  explicit package_file(const std::filesystem::path& path);
+
+  bool is_regular() const noexcept { return regular_; }
+  std::uint64_t size() const noexcept { return size_; }
+  const std::string& path() const noexcept { return path_; }
+
+  /// For the first pass, remembers a digest of each block. This object must outlive the reader.
+  any_reader reader_for_proof();
+  /// The first pass has come to a good end. @throws package_changed  somebody appended to the file meanwhile
+  void proven();
+  /// For the second pass. The reader throws package_changed instead of giving a block that was not proven.
+  any_reader reader_of_proven();
+  /// For one pass alone; takes the descriptor.
+  any_reader reader();
+
+  static constexpr std::size_t block_size = 256 * 1024;
+  using digest = std::array<std::byte, 32>;
+
+private:
+  class recording_reader;
+  class comparing_reader;
+
+  void rewind();
+
+  std::string path_;
+  unique_fd fd_;
+  bool regular_ = false;
+  std::uint64_t size_ = 0;
+  std::vector<digest> digests_;  // 32 octets for 256 KiB: 256 KiB for a package of 2 GiB
+};
+
+}  // namespace fussy::install

@@ -1,0 +1,146 @@
+// What a target holds, looked at from outside: no lock is taken, nothing is written. What changes meanwhile may be seen
+// half before and half after.
+#include <fussy/install.hpp>
+
+#include <map>
+#include <utility>
+
+namespace fussy::install {
+
+namespace {
+
+using inode = std::pair<dev_t, ino_t>;
+
+/// The links of every inode of a tree that are in that tree, and what it occupies.
+class tree_usage {
+public:
+  void add_below(int directory, const std::string& path) {
+    for (const std::string& name : names_in(directory, path)) {
+      struct stat st {};
+      if (fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone meanwhile
+      add(st);
+      if (!S_ISDIR(st.st_mode)) continue;
+      const unique_fd below(::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (below) add_below(below.get(), path + "/" + name);
+    }
+  }
+  void add(const struct stat& st) {
+    const std::uint64_t bytes = static_cast<std::uint64_t>(st.st_blocks) * 512;
+    if (S_ISDIR(st.st_mode)) {
+      own_ += bytes;
+      return;
+    }
+    ++files_;
+    if (st.st_nlink < 2)
+      own_ += bytes;
+    else {
+      auto& [here, links, size] = linked_[{st.st_dev, st.st_ino}];
+      ++here, links = st.st_nlink, size = bytes;
+    }
+  }
+  std::uint64_t files() const { return files_; }
+  /// Bytes that go when this tree goes.
+  std::uint64_t own() const { return own_ + linked(true); }
+  std::uint64_t shared() const { return linked(false); }
+
+private:
+  struct usage {
+    nlink_t here = 0, links = 0;
+    std::uint64_t size = 0;
+  };
+  std::uint64_t linked(bool all_here) const {
+    std::uint64_t sum = 0;
+    for (const auto& [key, use] : linked_)
+      if ((use.here >= use.links) == all_here) sum += use.size;
+    return sum;
+  }
+  std::map<inode, usage> linked_;
+  std::uint64_t own_ = 0, files_ = 0;
+};
+
+std::string link_text(int directory, const std::string& name) {
+  char text[512];
+  const ssize_t length = ::readlinkat(directory, name.c_str(), text, sizeof text);
+  return length < 0 ? std::string() : std::string(text, static_cast<std::size_t>(length));
+}
+
+version_status look_at(int root, const std::string& target, const std::string& name) {
+  version_status version{.name = name, .path = target + "/" + name};
+  const unique_fd fd(::openat(root, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat st {};
+  if (!fd || fstat(fd.get(), &st) != 0) return version;
+  tree_usage usage;
+  usage.add(st);
+  usage.add_below(fd.get(), version.path.string());
+  version.own = usage.own(), version.shared = usage.shared(), version.files = usage.files();
+  version.installed = std::chrono::sys_seconds(std::chrono::seconds(st.st_ctim.tv_sec));
+  return version;
+}
+
+void look_at_journal(int ours, status_report& report) {
+  const unique_fd fd(::openat(ours, journal_name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return;
+  file_reader file(fd.get());
+  const byte_vector text = read_all(file, max_journal_size * 2);
+  report.in_flight = parse_journal(as_text(text));
+  report.journal_damaged = !report.in_flight;
+}
+
+/// Whether somebody holds the lock, without ever holding it: /proc/locks knows.
+void look_at_lock(int ours, status_report& report) {
+  struct stat st {};
+  if (fstatat(ours, "lock", &st, AT_SYMLINK_NOFOLLOW) != 0) return;
+  const unique_fd locks(::open("/proc/locks", O_RDONLY | O_CLOEXEC));
+  if (!locks) return;
+  file_reader file(locks.get());
+  const byte_vector text = read_all(file, 16 << 20);
+  std::string_view rest = as_text(text);
+  const std::string wanted = ":" + std::to_string(st.st_ino) + " ";
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size() - 1);
+    const std::string_view line = rest.substr(0, end + 1);
+    rest.remove_prefix(end + 1);
+    const std::size_t flock = line.find("FLOCK"), write = line.find("WRITE "), place = line.find(wanted);
+    if (flock == line.npos || write == line.npos || place == line.npos || line.find("->") != line.npos) continue;
+    report.busy = std::atoll(std::string(line.substr(write + 6)).c_str());
+    return;
+  }
+}
+
+void look_at_ours(int root, status_report& report) {
+  const unique_fd ours(::openat(root, private_name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!ours) return;  // never used, or not ours to read: what can be seen without it is there
+  look_at_journal(ours.get(), report);
+  look_at_lock(ours.get(), report);
+  tree_usage usage;
+  usage.add_below(ours.get(), private_name);
+  report.staging = usage.own() + usage.shared();
+  const std::string previous = report.in_flight ? report.in_flight->previous : link_text(ours.get(), previous_link);
+  if (!previous.empty() && entry_type_at(root, previous) == entry_type::directory) report.previous = previous;
+}
+
+}  // namespace
+
+status_report status(const std::filesystem::path& target) {
+  const std::string path = target_path(target);
+  const unique_fd root(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (!root) throw target_error(path, errno);
+  status_report report{.target = path};
+  report.current = version_behind(root.get(), current_name).value_or("");
+  if (entry_type_at(root.get(), failsafe_name) != entry_type::none) report.failsafe = failsafe_name;
+  look_at_ours(root.get(), report);
+  std::vector<std::string> names = names_in(root.get(), path);
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    if (name.front() == '.' || name == "lost+found" || entry_type_at(root.get(), name) != entry_type::directory)
+      continue;
+    version_status version = look_at(root.get(), path, name);
+    version.current = name == report.current;
+    version.previous = name == report.previous;
+    version.failsafe = name == failsafe_name || version_behind(root.get(), failsafe_name) == name;
+    report.versions.push_back(std::move(version));
+  }
+  return report;
+}
+
+}  // namespace fussy::install
