@@ -59,7 +59,7 @@ verdict_on_key is_revoked(const signed_part& part, const char* what) {
 
 std::uint8_t flags_of_algorithm(const public_key& key) {
   std::uint8_t flags = 0;
-  if (signs(key.algorithm)) flags |= key_flag::sign;
+  if (signs(key.algorithm)) flags |= key_flag::sign | key_flag::authenticate;
   if (encrypts(key.algorithm)) flags |= key_flag::encrypt_communications | key_flag::encrypt_storage;
   return flags;
 }
@@ -173,6 +173,7 @@ std::uint8_t certificate::flags(std::size_t index, const judgement& by) const {
   const signature* claim = current(key(index), by);
   if (index == 0 && (claim == nullptr || !claim->key_flags)) claim = newest_certification(*this, by);
   if (claim != nullptr && claim->key_flags) return *claim->key_flags;
+  if (claim == nullptr && index != 0) return 0;
   const std::uint8_t primary_only = index == 0 ? key_flag::certify : std::uint8_t{0};
   return static_cast<std::uint8_t>(flags_of_algorithm(key(index).key) | primary_only);
 }
