@@ -7,6 +7,7 @@
 #include <fussy/error.hpp>
 #include <fussy/install.hpp>
 #include <fussy/io.hpp>
+#include <fussy/link_tree.hpp>
 #include <fussy/lock.hpp>
 #include <fussy/log.hpp>
 #include <fussy/nbio.hpp>
