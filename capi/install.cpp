@@ -1,0 +1,205 @@
+// Operations on packages and targets.
+#include <sys/stat.h>
+#include <fussy/install.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "session.hpp"
+
+using namespace fussy;
+using namespace fussy::capi;
+
+namespace {
+
+void keep(fussy_session& session, install::report done) {
+  if (!done.signers.empty()) copy_text(session.report.signer, done.signers.front().key.hex());
+  describe(session.report, done);
+  session.signers = std::move(done.signers);
+}
+
+/// Everything but one word is the same for what takes a package to a target.
+template <class Function>
+int32_t with_package(fussy_session* session, Function&& function) {
+  return operate(session, [&](fussy_session& s, const install::options& how) {
+    keep(s, from_package(
+                s, how, [&](const std::filesystem::path& file) { return function(file, how); },
+                [&](any_reader stream) { return function(std::move(stream), how); }));
+  });
+}
+
+install::report verified(const openpgp::verification& proof) {
+  install::report done;
+  done.signers = proof.signers();
+  done.encrypted = proof.encrypted();
+  return done;
+}
+
+/// The proof of a file or stream, with progress.
+install::report verify(any_reader package, std::uint64_t size, const install::options& how) {
+  struct watched {
+    any_reader from;
+    progress now;
+    const install::options* how;
+    std::uint64_t told = 0;
+    std::size_t read(byte_span room) {
+      if (how->stop.stop_requested())
+        throw error(errc::cancelled, {.what = "stopped verifying the package", .why = "the caller asked to stop"});
+      const std::size_t n = from.read(room);
+      now.done += n;
+      if (n == 0 || now.done - told >= std::max<std::uint64_t>(now.total / 100, 1 << 20)) {
+        how->progress(now);
+        told = now.done;
+      }
+      return n;
+    }
+  };
+  const auto keys = openpgp::keyring::load(how.keyring, {.log = how.log, .passphrase = how.passphrase});
+  return verified(openpgp::verify(watched{std::move(package), {.at = phase::verifying, .done = 0, .total = size}, &how},
+                                  keys, how.policy));
+}
+
+}  // namespace
+
+int32_t fussy_install(const char* package, const char* keyring, const char* target, fussy_report* report) {
+  fussy_report full = FUSSY_REPORT_INIT;
+  fussy_session* session = nullptr;
+  const int32_t status = guarded(
+      [&] {
+        if (package == nullptr) refuse("fussy_install", "there is no package", "pass the path of the file");
+        session = new fussy_session;
+        session->package = package_path{package};
+        if (keyring != nullptr) session->options.keyring = keyring;
+        if (target != nullptr) session->options.target = target;
+      },
+      [&](const problem& p) { describe(full, p); });
+  const int32_t outcome = status == FUSSY_OK ? fussy_session_install(session) : status;
+  if (status == FUSSY_OK) full = session->report;
+  publish(report, full);
+  delete session;
+  return outcome;
+}
+
+int32_t fussy_session_install(fussy_session* session) {
+  return with_package(session, [](auto&& package, const install::options& how) {
+    return install::install(std::forward<decltype(package)>(package), how);
+  });
+}
+
+int32_t fussy_session_install_bytes(fussy_session* session) {
+  return with_package(session, [](auto&& package, const install::options& how) {
+    return install::install_bytes(std::forward<decltype(package)>(package), how);
+  });
+}
+
+int32_t fussy_session_verify(fussy_session* session) {
+  return operate(session, [](fussy_session& s, const install::options& how) {
+    keep(s, from_package(
+                s, how,
+                [&](const std::filesystem::path& path) {
+                  file_reader file(path);
+                  struct stat st {};
+                  if (::fstat(file.fd(), &st) != 0) throw system_error("cannot look at", errno, path.string());
+                  return verify(std::move(file), static_cast<std::uint64_t>(std::max<off_t>(st.st_size, 0)), how);
+                },
+                [&](any_reader stream) { return verify(std::move(stream), 0, how); }));
+  });
+}
+
+int32_t fussy_session_enable(fussy_session* session, const char* version) {
+  return operate(session, [&](fussy_session& s, const install::options& how) {
+    if (version == nullptr || *version == '\0')
+      refuse("fussy_session_enable", "there is no version", "pass the name of one in the target");
+    keep(s, install::enable(version, how));
+  });
+}
+
+int32_t fussy_session_recover(fussy_session* session) {
+  return operate(session, [](fussy_session& s, const install::options& how) {
+    const install::recovery found = install::recover(how);
+    s.report.recovered = static_cast<int32_t>(found.what);
+    copy_text(s.report.version, found.version);
+  });
+}
+
+int32_t fussy_session_clean(fussy_session* session, uint32_t keep_last, uint32_t* removed) {
+  return operate(session, [&](fussy_session& s, const install::options& how) {
+    s.removed = install::clean(how, keep_last);
+    if (removed != nullptr) *removed = static_cast<uint32_t>(s.removed.size());
+  });
+}
+
+const char* fussy_session_removed(const fussy_session* session, uint32_t index) {
+  if (session == nullptr || session->busy || index >= session->removed.size()) return nullptr;
+  return session->removed[index].c_str();
+}
+
+int32_t fussy_session_status(fussy_session* session, fussy_target* target) {
+  return operate(session, [&](fussy_session& s, const install::options& how) {
+    if (target == nullptr) refuse("fussy_session_status", "there is nowhere to put it", "pass a fussy_target");
+    s.versions.clear();
+    install::status_report seen = install::status(how.target);
+    fussy_target full = FUSSY_TARGET_INIT;
+    full.versions = static_cast<uint32_t>(seen.versions.size());
+    full.busy = seen.busy.has_value();
+    full.interrupted = seen.in_flight.has_value() || seen.journal_damaged;
+    full.pid = seen.busy.value_or(0);
+    full.staging_bytes = seen.staging;
+    copy_text(full.path, seen.target.native());
+    copy_text(full.current, seen.current);
+    copy_text(full.previous, seen.previous);
+    copy_text(full.failsafe, seen.failsafe);
+    if (seen.in_flight) copy_text(full.in_flight, seen.in_flight->version);
+    copy_text(s.report.path, seen.target.native());
+    s.versions = std::move(seen.versions);
+    publish(target, full);
+  });
+}
+
+// ---- Results in lists -------------------------------------------------------------------------------------------------
+
+namespace {
+
+template <class List, class Struct, class Fill>
+int32_t entry(const fussy_session* session, const List fussy_session::*list, uint32_t index, Struct* to,
+              Fill&& fill) noexcept {
+  if (session == nullptr || to == nullptr || session->busy) return FUSSY_USAGE;
+  if (index >= (session->*list).size()) return FUSSY_NOT_FOUND;
+  return guarded(
+      [&] {
+        Struct full;
+        std::memset(&full, 0, sizeof full);
+        fill(full, (session->*list)[index]);
+        publish(to, full);
+      },
+      [](const problem&) {});
+}
+
+}  // namespace
+
+int32_t fussy_session_signer(const fussy_session* session, uint32_t index, fussy_signer* signer) {
+  return entry(session, &fussy_session::signers, index, signer, [](fussy_signer& to, const openpgp::signer& from) {
+    to.created = from.created.time_since_epoch().count();
+    copy_text(to.key, from.key.hex());
+    copy_text(to.primary, from.primary.hex());
+    copy_text(to.user_id, from.user_id);
+    copy_text(to.algorithm, from.algorithm);
+  });
+}
+
+int32_t fussy_session_version(const fussy_session* session, uint32_t index, fussy_version_info* version) {
+  return entry(session, &fussy_session::versions, index, version,
+               [](fussy_version_info& to, const install::version_status& from) {
+                 to.flags = (from.current ? FUSSY_VERSION_CURRENT : 0) | (from.previous ? FUSSY_VERSION_PREVIOUS : 0) |
+                            (from.failsafe ? FUSSY_VERSION_FAILSAFE : 0);
+                 to.own_bytes = from.own;
+                 to.shared_bytes = from.shared;
+                 to.files = from.files;
+                 to.installed = from.installed.time_since_epoch().count();
+                 copy_text(to.name, from.name);
+               });
+}
+
+int32_t fussy_session_key(const fussy_session* session, uint32_t index, fussy_key* key) {
+  return entry(session, &fussy_session::keys, index, key, [](fussy_key& to, const fussy_key& from) { to = from; });
+}
