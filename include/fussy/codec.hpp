@@ -17,12 +17,13 @@ enum class format {
   zlib,     ///< RFC 1950
   gzip,     ///< RFC 1952, one member or more
   bzip2,
-  zstd,     ///< RFC 8878, one frame or more
+  zstd,  ///< RFC 8878, one frame or more
 };
 
 /// What follows the end of the compressed stream.
 enum class trailing {
-  refuse,  ///< anything but zero padding is malformed; a further gzip member, bzip2 stream or zstd frame continues the data
+  refuse,  ///< anything but zero padding is malformed; a further gzip member, bzip2 stream or zstd frame continues the
+           ///< data
   ignore,  ///< is not looked at (padding inside an OpenPGP compressed packet)
 };
 
@@ -31,27 +32,28 @@ std::optional<format> sniff(byte_view head) noexcept;
 
 /// Adaptor: octets of `compressed` in, octets of what was compressed out.
 class decompress {
- public:
+public:
   using reader_adaptor = void;
   explicit decompress(format f, trailing t = trailing::refuse) noexcept : format_(f), trailing_(t) {}
   any_reader operator()(any_reader compressed) const;
 
- private:
+private:
   format format_;
   trailing trailing_;
 };
 
 /// Adaptor that looks at the magic number: gzip, bzip2, zstd; anything else is refused as `malformed`.
 class decompress_any {
- public:
+public:
   using reader_adaptor = void;
   any_reader operator()(any_reader compressed) const;
 };
 
-/// Writer that compresses into another. Call finish() once, after the last write; without it the output is cut.
-/// The same input gives the same output on every run (gzip: no name, no time).
+/// Writer that compresses into another, gzip and zstd on all cores (threads of its own, gone with it; `to` is only
+/// called from the caller's thread). Call finish() once, after the last write; without it the output is cut. The same
+/// input gives the same output on every run (gzip: no name, no time).
 class compressor {
- public:
+public:
   /// @param level  0 picks the format's default.
   compressor(any_writer to, format f, int level = 0);
   compressor(compressor&&) noexcept;
@@ -60,7 +62,7 @@ class compressor {
   void write(byte_view bytes);
   void finish();
 
- private:
+private:
   struct impl;
   std::unique_ptr<impl> impl_;
 };

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <new>
 
+#include "parallel_gzip.hpp"
+
 namespace fussy::codec {
 
 namespace {
@@ -32,7 +34,7 @@ private:
 class deflate_encoder final : public encoder {
 public:
   deflate_encoder(any_writer to, format f, int level) : to_(std::move(to)), out_(block) {
-    const int bits = f == format::gzip ? MAX_WBITS + 16 : f == format::zlib ? MAX_WBITS : -MAX_WBITS;
+    const int bits = f == format::zlib ? MAX_WBITS : -MAX_WBITS;
     if (deflateInit2(&z_, level == 0 ? Z_DEFAULT_COMPRESSION : std::clamp(level, 1, 9), Z_DEFLATED, bits, 8,
                      Z_DEFAULT_STRATEGY) != Z_OK)
       throw std::bad_alloc();
@@ -66,6 +68,17 @@ private:
   any_writer to_;
   byte_vector out_;
   z_stream z_ = {};
+};
+
+class gzip_encoder final : public encoder {
+public:
+  gzip_encoder(any_writer to, int level)
+      : gzip_(std::move(to), level == 0 ? Z_DEFAULT_COMPRESSION : std::clamp(level, 1, 9)) {}
+  void write(byte_view bytes) override { gzip_.write(bytes); }
+  void finish() override { gzip_.finish(); }
+
+private:
+  parallel_gzip gzip_;
 };
 
 class bzip2_encoder final : public encoder {
@@ -150,6 +163,8 @@ std::unique_ptr<encoder> make_encoder(any_writer to, format f, int level) {
   switch (f) {
     case format::none:
       return std::make_unique<copying_encoder>(std::move(to));
+    case format::gzip:
+      return std::make_unique<gzip_encoder>(std::move(to), level);
     case format::bzip2:
       return std::make_unique<bzip2_encoder>(std::move(to), level);
     case format::zstd:
