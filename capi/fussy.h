@@ -514,6 +514,37 @@ FUSSY_API int32_t fussy_lock_check(const fussy_lock *lock);
 /* Since 0.1. Releases the lock and its time limit. On the thread that acquired it. */
 FUSSY_API void fussy_lock_release(fussy_lock *lock);
 
+/* ---- Trees of links ----------------------------------------------------------------------------------------------- */
+
+#define FUSSY_LINK_SYMBOLIC 0 /* by absolute path: follows an upgrade when it leads through `current` */
+#define FUSSY_LINK_HARD 1     /* across file systems: a copy */
+#define FUSSY_LINK_COPY 2
+
+#define FUSSY_LINK_RELATIVE UINT32_C(1) /* symbolic links get a relative text */
+#define FUSSY_LINK_PRUNE UINT32_C(2)    /* remove links of an earlier run whose source is gone */
+#define FUSSY_LINK_BACKUP UINT32_C(4)   /* keep what is replaced as NAME.~1~ ... */
+#define FUSSY_LINK_DRY_RUN UINT32_C(8)  /* change nothing, only count */
+
+/* What a run did. */
+typedef struct fussy_link_counts {
+  uint32_t size;        /* in: sizeof(fussy_link_counts), or 0; out: how much of it was filled */
+  uint32_t reserved;    /* zero */
+  uint64_t created;     /* entries that are no directories, as the next three */
+  uint64_t updated;
+  uint64_t unchanged;
+  uint64_t pruned;
+  uint64_t directories; /* made */
+  uint64_t backed_up;
+} fussy_link_counts;
+#define FUSSY_LINK_COUNTS_INIT { sizeof(fussy_link_counts), 0, 0, 0, 0, 0, 0, 0 }
+
+/* Since 0.1. For every file below `distribution`, an entry at the same place below `target` that leads to it. What is up
+ * to date is not touched, everything else is replaced atomically; a conflict (a directory in the place of a file) is
+ * found before anything is changed. `kind` is one of FUSSY_LINK_SYMBOLIC, _HARD, _COPY; `options` are the bits above.
+ * `counts` and `report` are optional. */
+FUSSY_API int32_t fussy_link_tree(const char *distribution, const char *target, int32_t kind, uint32_t options,
+                                  fussy_link_counts *counts, fussy_report *report);
+
 /* ---- Pipes: processes, and functions of the host between them ------------------------------------------------------ */
 
 /* Stages, joined as in a shell: the output of each is the input of the next; the first is a process. Adding starts

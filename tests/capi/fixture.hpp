@@ -1,0 +1,111 @@
+// A vendor with a key made by gpg, packages signed by gpg, and targets to install them into.
+#pragma once
+
+#include <fussy.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+
+#include "support/temporary_directory.hpp"
+
+namespace test {
+
+inline std::string slurp(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+inline void shell(const std::string& command) {
+  if (std::system(("exec 2>/dev/null; set -e; " + command).c_str()) != 0)
+    throw std::runtime_error("failed: " + command);
+}
+
+class vendor {
+public:
+  vendor() {
+    shell("mkdir -m 700 " + home() + "; mkdir " + keys() + "; " + gpg() +
+          "--passphrase '' --quick-gen-key 'Vendor <vendor@example.org>' ed25519 sign never; " + gpg() + "--export > " +
+          keys() + "/vendor.gpg");
+  }
+  ~vendor() { (void)!std::system(("gpgconf --homedir " + home() + " --kill all").c_str()); }
+
+  std::string home() const { return (directory_ / "gnupg").string(); }
+  std::string keys() const { return (directory_ / "keys").string(); }
+  std::string at(const std::string& name) const { return (directory_ / name).string(); }
+  std::string gpg() const { return "gpg --homedir " + home() + " --batch --quiet "; }
+
+  /// A package with a file `app` that says `name`, something big, and a hook, which is a shell script.
+  std::string package(const std::string& name, const std::string& post_install = "", unsigned kilobytes = 8) const {
+    const std::string root = at(name), file = root + ".tar.gz.gpg";
+    if (std::filesystem::exists(file)) return file;
+    std::filesystem::create_directory(root);
+    std::ofstream(root + "/app") << name << '\n';
+    std::ofstream(root + "/data") << std::string(kilobytes * 1024, 'x');
+    if (!post_install.empty()) {
+      std::ofstream(root + "/.post-install") << "#!/bin/sh\n" << post_install << '\n';
+      std::filesystem::permissions(root + "/.post-install", std::filesystem::perms(0755));
+    }
+    shell("tar -C " + directory_.path().string() + " -czf " + root + ".tar.gz " + name + "; " + gpg() + "-o " + file +
+          " --sign " + root + ".tar.gz");
+    return file;
+  }
+
+private:
+  temporary_directory directory_;
+};
+
+/// Made once in a run: keys are not free.
+inline const vendor& the_vendor() {
+  static const vendor made;
+  return made;
+}
+
+/// A target, and a session that installs into it.
+class device {
+public:
+  device() {
+    if (fussy_session_new(&session_) != FUSSY_OK) throw std::runtime_error("no session");
+    fussy_session_set_keyring(session_, the_vendor().keys().c_str());
+    fussy_session_set_target(session_, target().c_str());
+  }
+  device(const device&) = delete;
+  device& operator=(const device&) = delete;
+  ~device() { fussy_session_free(session_); }
+
+  operator fussy_session*() const { return session_; }  // NOLINT: it stands for its session
+  std::string target() const { return directory_.path().string(); }
+  std::string current() const {
+    std::error_code none;
+    return std::filesystem::read_symlink(directory_ / "current", none).string();
+  }
+  int32_t install(const std::string& package) {
+    fussy_session_set_package_path(session_, package.c_str());
+    return fussy_session_install(session_);
+  }
+  fussy_report report() const {
+    fussy_report r = FUSSY_REPORT_INIT;
+    fussy_session_report(session_, &r);
+    return r;
+  }
+  /// Everything that is not private to the library, by name.
+  std::string listing() const {
+    std::string all;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
+      if (entry.path().filename() != ".fussy") all += entry.path().filename().string() + "\n";
+    return all;
+  }
+  bool has_litter() const {
+    const auto staging = directory_ / ".fussy" / "staging";
+    return std::filesystem::exists(staging) && !std::filesystem::is_empty(staging);
+  }
+
+private:
+  temporary_directory directory_;
+  fussy_session* session_ = nullptr;
+};
+
+}  // namespace test
