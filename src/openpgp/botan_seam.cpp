@@ -1,15 +1,23 @@
+// DSA is deprecated in Botan 3, as it should be; the key rings of 2012 are not gone for that.
+#define BOTAN_NO_DEPRECATED_WARNINGS
+
 #include "botan_seam.hpp"
 
 #include <botan/dl_group.h>
-#include <botan/dsa.h>
 #include <botan/ec_group.h>
 #include <botan/ecdh.h>
 #include <botan/ecdsa.h>
 #include <botan/ed25519.h>
-#include <botan/elgamal.h>
+#include <botan/kdf.h>
 #include <botan/pubkey.h>
 #include <botan/rsa.h>
 #include <botan/system_rng.h>
+#if defined(BOTAN_HAS_DSA)
+#include <botan/dsa.h>
+#endif
+#if defined(BOTAN_HAS_ELGAMAL)
+#include <botan/elgamal.h>
+#endif
 #if BOTAN_VERSION_MAJOR >= 3
 #include <botan/x25519.h>
 #if defined(BOTAN_HAS_ED448)
@@ -99,6 +107,20 @@ Botan::RandomNumberGenerator& random() { return Botan::system_rng(); }
 bool supports(const public_key& key) noexcept {
   if (!key.usable()) return false;
   switch (key.algorithm) {
+    // What a Botan without deprecated modules lacks.
+    case public_key_algorithm::dsa:
+#if defined(BOTAN_HAS_DSA)
+      return true;
+#else
+      return false;
+#endif
+    case public_key_algorithm::elgamal:
+#if defined(BOTAN_HAS_ELGAMAL)
+      return true;
+#else
+      return false;
+#endif
+    // What Botan 2 lacks.
     case public_key_algorithm::ed448:
 #if defined(BOTAN_HAS_ED448)
       return true;
@@ -125,12 +147,16 @@ std::unique_ptr<Botan::Public_Key> load(const public_key& key) {
     case rsa_encrypt_only:
     case rsa_sign_only:
       return std::make_unique<Botan::RSA_PublicKey>(number(v.at(0)), number(v.at(1)));
+#if defined(BOTAN_HAS_DSA)
     case dsa:
       return std::make_unique<Botan::DSA_PublicKey>(Botan::DL_Group(number(v.at(0)), number(v.at(1)), number(v.at(2))),
                                                     number(v.at(3)));
+#endif
+#if defined(BOTAN_HAS_ELGAMAL)
     case elgamal:
       return std::make_unique<Botan::ElGamal_PublicKey>(Botan::DL_Group(number(v.at(0)), number(v.at(1))),
                                                         number(v.at(2)));
+#endif
     case ecdsa:
       return ec_public<Botan::ECDSA_PublicKey>("ECDSA", key);
     case ecdh:
@@ -166,11 +192,15 @@ std::unique_ptr<Botan::Private_Key> load(const secret_key& secret) {
     case rsa_sign_only:
       return std::make_unique<Botan::RSA_PrivateKey>(number(s.at(1)), number(s.at(2)), number(v.at(1)), number(s.at(0)),
                                                      number(v.at(0)));
+#if defined(BOTAN_HAS_DSA)
     case dsa:
       return dl_private<Botan::DSA_PrivateKey>(Botan::DL_Group(number(v.at(0)), number(v.at(1)), number(v.at(2))),
                                                s.at(0));
+#endif
+#if defined(BOTAN_HAS_ELGAMAL)
     case elgamal:
       return dl_private<Botan::ElGamal_PrivateKey>(Botan::DL_Group(number(v.at(0)), number(v.at(1))), s.at(0));
+#endif
     case ecdsa:
       return ec_private<Botan::ECDSA_PrivateKey>(group_of(key), s.at(0));
     case ecdh:
@@ -211,6 +241,12 @@ std::vector<std::uint8_t> public_value(const Botan::Private_Key& key) {
 Botan::secure_vector<std::uint8_t> agree(const Botan::Private_Key& key, const std::vector<std::uint8_t>& peer) {
   const Botan::PK_Key_Agreement agreement(key, random(), "Raw");
   return agreement.derive_key(0, peer).bits_of();
+}
+
+Botan::secure_vector<std::uint8_t> hkdf(hash_algorithm hash, byte_view input, byte_view salt, byte_view info,
+                                        std::size_t size) {
+  const auto kdf = Botan::KDF::create_or_throw(std::string("HKDF(") + hash_name(hash) + ")");
+  return kdf->derive_key(size, as_uint8(input), input.size(), as_uint8(salt), salt.size(), as_uint8(info), info.size());
 }
 
 }  // namespace fussy::openpgp::seam

@@ -42,6 +42,10 @@ std::vector<std::uint8_t> public_value(const Botan::Private_Key& key);
 /// The raw shared secret: the x coordinate in the size of the field, or the native octets.
 Botan::secure_vector<std::uint8_t> agree(const Botan::Private_Key& key, const std::vector<std::uint8_t>& peer);
 
+/// HKDF (RFC 5869).
+Botan::secure_vector<std::uint8_t> hkdf(hash_algorithm hash, byte_view input, byte_view salt, byte_view info,
+                                        std::size_t size);
+
 inline Botan::BigInt number(byte_view big_endian) { return Botan::BigInt(as_uint8(big_endian), big_endian.size()); }
 
 }  // namespace fussy::openpgp::seam

@@ -4,7 +4,6 @@
 #include <botan/block_cipher.h>
 #include <botan/exceptn.h>
 #include <botan/hash.h>
-#include <botan/kdf.h>
 #include <botan/nist_keywrap.h>
 #include <botan/pubkey.h>
 
@@ -249,9 +248,7 @@ byte_vector key_wrap(byte_view kek, byte_view key) {
 }
 
 secret_vector hkdf(hash_algorithm hash, byte_view input, byte_view salt, byte_view info, std::size_t octets) {
-  const auto kdf = Botan::KDF::create_or_throw(std::string("HKDF(") + seam::hash_name(hash) + ")");
-  return to_secret(view(kdf->derive_key(octets, as_uint8(input), input.size(), as_uint8(salt), salt.size(),
-                                        as_uint8(info), info.size())));
+  return to_secret(view(seam::hkdf(hash, input, salt, info, octets)));
 }
 
 secret_vector cfb_decrypt(symmetric_algorithm cipher, byte_view key, byte_view iv, byte_view ciphertext) {
