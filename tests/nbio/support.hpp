@@ -61,14 +61,21 @@ inline bool alive(pid_t pid) {
   const char state = fussy::nbio::detail::state_of(pid).state;
   return state != '?' && state != 'Z' && state != 'X';
 }
-/// Processes whose command line holds this text.
-inline std::size_t processes_with(const std::string& text) {
-  std::size_t n = 0;
+/// Calls f(pid) for living processes whose command line holds this text.
+template <class F>
+void each_process_with(const std::string& text, F&& f) {
   fussy::nbio::detail::each_number("/proc", [&](pid_t pid) {
     if (pid == ::getpid() || !alive(pid)) return;
-    n += content_of("/proc/" + std::to_string(pid) + "/cmdline").find(text) != std::string::npos;
+    if (content_of("/proc/" + std::to_string(pid) + "/cmdline").find(text) != std::string::npos) f(pid);
   });
+}
+inline std::size_t processes_with(const std::string& text) {
+  std::size_t n = 0;
+  each_process_with(text, [&](pid_t) { ++n; });
   return n;
+}
+inline void kill_processes_with(const std::string& text) {
+  each_process_with(text, [](pid_t pid) { ::kill(pid, SIGKILL); });
 }
 template <class Condition>
 bool soon(Condition&& c, std::chrono::milliseconds longest = 5s) {

@@ -258,7 +258,7 @@ inline void run::judge() {
       const segment* s = a.index < segments_.size() ? &segments_[a.index] : nullptr;
       const bool collector = a.first == no_stage;
       behind_is_well = s && !collector && !s->failed && !ending_;
-      behind_left = s && !s->had_all;
+      behind_left = s && !s->had_all();
       continue;
     }
     stage_report& report = result_.stages[a.first];

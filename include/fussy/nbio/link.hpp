@@ -39,8 +39,10 @@ public:
   got next(view& chunk) {
     const got g = pull(chunk);
     if (g == got::data) moved_ += chunk.size();
+    at_end_ |= g == got::end;
     return g;
   }
+  bool ended() const noexcept { return at_end_; }
   std::uint64_t moved() const noexcept { return moved_; }
 
   link* up = nullptr;              ///< the link before it
@@ -70,6 +72,7 @@ protected:
 
 private:
   std::uint64_t moved_ = 0;
+  bool at_end_ = false;
 };
 
 /// Reads a descriptor: the end of a pipe of ours (non-blocking), or somebody else's (read only after it is known to be

@@ -91,7 +91,6 @@ public:
   std::size_t thrower = no_stage;
   std::size_t number = 0;  ///< in its run
   bool done = false, failed = false;
-  bool had_all = false;   ///< its source was read to the end
   bool turn_due = false;  ///< has work that no descriptor will announce
 
   void add(std::unique_ptr<link> l, std::size_t stage) {
@@ -115,7 +114,6 @@ public:
         case got::blocked:
           return wants::input;
         case got::end:
-          had_all = true;
           return wants::nothing;
         case got::data:
           break;
@@ -129,11 +127,9 @@ public:
     return wants::turn;
   }
   /// For target::caller.
-  got pull(view& chunk) {
-    const got g = chain.back()->next(chunk);
-    if (g == got::end) had_all = true;
-    return g;
-  }
+  got pull(view& chunk) { return chain.back()->next(chunk); }
+  /// Its source was read to the end, not left because what follows had enough.
+  bool had_all() const noexcept { return !chain.empty() && chain.front()->ended(); }
   std::uint64_t taken() const noexcept { return chain.empty() ? 0 : chain.front()->moved(); }
   std::uint64_t given() const noexcept { return chain.empty() ? 0 : chain.back()->moved(); }
 
