@@ -85,6 +85,13 @@ report install(any_reader package, const options& how);
 report install_bytes(const std::filesystem::path& package, const options& how);
 report install_bytes(any_reader package, const options& how);
 
+/// Unpacks a package somewhere else, to look at it: verified as in an install, into `directory`, which exists and is
+/// private and empty. Needs no target and takes no lock. After a throw the directory holds litter for the caller to
+/// remove.
+/// @return version and path are those of the one directory that is there now.
+report unpack(const std::filesystem::path& package, const std::filesystem::path& directory, const options& how);
+report unpack(any_reader package, const std::filesystem::path& directory, const options& how);
+
 /// Makes a version live that is in the target already.
 /// @param version  its path, or its bare name. @throws not_found when it is none; reverted …: as install
 report enable(const std::filesystem::path& version, const options& how);
