@@ -10,6 +10,7 @@
 #include <fussy/link_tree.hpp>
 #include <fussy/lock.hpp>
 #include <fussy/log.hpp>
+#include <fussy/migrations.hpp>
 #include <fussy/nbio.hpp>
 #include <fussy/openpgp.hpp>
 #include <fussy/progress.hpp>

@@ -135,6 +135,13 @@ def _(t):
     equal(done.out, "0.1.0\n" * 3)
 
 
+@sentence("the old name fussy-south-rollback leads to fussy-southrollback")
+def _(t):
+    bin_directory = os.path.join(t.prefix, "bin")
+    equal(os.readlink(os.path.join(bin_directory, "fussy-south-rollback")), "fussy-southrollback")
+    check(t.must(os.path.join(bin_directory, "fussy-south-rollback"), "--version").out.startswith("fussy-southrollback "))
+
+
 @sentence("what is installed is headers, libraries, their descriptions, pages and commands, nothing else")
 def _(t):
     for parent, _, files in os.walk(t.prefix):
