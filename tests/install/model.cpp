@@ -17,7 +17,7 @@ struct effort {
   int samples;               // ... else so many random ones
   int nested_samples;        // cuts of recovery itself, for each cut
 };
-const effort normal{4, 24, 4}, thorough{9, 600, 12}, quick{4, 16, 2};
+const effort normal{3, 12, 2}, thorough{9, 400, 12}, quick{4, 16, 2};
 
 struct tally {
   long cuts = 0;

@@ -95,7 +95,8 @@ public:
       if (record.at != step::restoring) start_restoring(record);
       record.restoring = candidate;
       if (!enable_again(record)) continue;
-      target_.warn_on_failure("cannot clear the journal", [&] { target_.clear_journal(); });
+      for (int tries = 0; tries < 2; ++tries)
+        if (target_.warn_on_failure("cannot clear the journal", [&] { target_.clear_journal(); })) break;
       target_.say(log_level::info, "restored " + candidate);
       return candidate;
     }

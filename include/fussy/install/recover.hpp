@@ -59,7 +59,12 @@ void migrate_current(basic_target<Store>& target) {
     target.prepare_link(failsafe_link, failsafe_name);
     disk.sync_directory(target.private_directory());
     disk.rename(disk.root(), current_name, disk.root(), failsafe_name, rename_mode::replace);
-    disk.rename(target.private_directory(), failsafe_link, disk.root(), current_name, rename_mode::replace);
+    try {
+      disk.rename(target.private_directory(), failsafe_link, disk.root(), current_name, rename_mode::replace);
+    } catch (const error&) {
+      disk.rename(disk.root(), failsafe_name, disk.root(), current_name, rename_mode::replace);
+      throw;
+    }
   }
   disk.sync_directory(disk.root());
   target.say(log_level::info, target.path_of(current_name) + " was a directory; it is failsafe now");

@@ -208,12 +208,19 @@ private:
   void abandon() noexcept {
     try {
       remove_unnamed();
-      if (!in_flight_) return;
-      enabler<Store> way(target_, options_);
-      go_back(way,
-              error(errc::cancelled, {.what = "installing " + record_.version, .why = "the transaction was given up"}));
+      if (in_flight_) give_up();
     } catch (...) {  // go_back has logged it; whom it concerns has destroyed the transaction
     }
+    try {
+      if (!target_.has_journal()) target_.sweep();  // what could not be removed at the first try
+    } catch (...) {                                 // the next command sweeps, too
+    }
+  }
+
+  void give_up() {
+    enabler<Store> way(target_, options_);
+    go_back(way,
+            error(errc::cancelled, {.what = "installing " + record_.version, .why = "the transaction was given up"}));
   }
 
   void remove_unnamed() {
