@@ -318,6 +318,65 @@ TEST_CASE("hashes that are broken are refused, all others accepted") {
   }
 }
 
+TEST_CASE("a signature of version 3 is read and refused by policy, beside a newer one it does no harm") {
+  const secret_key& key = test::secret(keys().ring, keys().rsa);
+  const std::uint32_t time = 1'700'000'000;
+  hash_context context(hash_algorithm::sha256);
+  context.update(as_bytes(hello));
+  context.update_be(0, 1);  // the type
+  context.update_be(time, 4);
+  const byte_vector digest = context.finish();
+  byte_vector body;
+  put_be(body, 0x0305'00, 3);
+  put_be(body, time, 4);
+  put_be(body, key.key.id, 8);
+  put_u8(body, static_cast<std::uint8_t>(key.key.algorithm));
+  put_u8(body, static_cast<std::uint8_t>(hash_algorithm::sha256));
+  put(body, byte_view(digest).first(2));
+  for (const byte_vector& value : sign_digest(key, hash_algorithm::sha256, digest)) put_mpi(body, value);
+  const byte_vector v3 = test::packet(packet_type::signature, body);
+
+  const auto announced = test::sign(key, hello, hash_algorithm::sha256);
+  CHECK(read(announced.one_pass + test::literal(hello) + v3).code == errc::weak_algorithm);
+  CHECK(read(v3 + test::literal(hello)).code == errc::weak_algorithm);
+  const auto good = test::sign(ed_secret(), hello);
+  CHECK(read(announced.one_pass + good.one_pass + test::literal(hello) + good.signature + v3).code == errc::success);
+}
+
+TEST_CASE("signatures and one-pass headers of versions to come are skipped: they neither prove nor spoil") {
+  const auto good = test::sign(ed_secret(), hello);
+  for (const unsigned version : {5U, 7U, 255U}) {
+    byte_vector one_pass(14, static_cast<std::byte>(version)), signature(60, static_cast<std::byte>(version));
+    const byte_vector a = test::packet(packet_type::one_pass_signature, one_pass),
+                      b = test::packet(packet_type::signature, signature);
+    CHECK(read(a + good.one_pass + test::literal(hello) + good.signature + b).code == errc::success);
+    CHECK(read(good.one_pass + a + test::literal(hello) + b + good.signature).code == errc::success);
+    CHECK(read(a + test::literal(hello) + b).code == errc::bad_signature);
+  }
+}
+
+TEST_CASE("format, name and date of the literal are used for nothing") {
+  const auto s = test::sign(ed_secret(), hello);
+  for (const char format : {'b', 't', 'u', 'l', '1', 'm'})
+    for (const std::string& name : {std::string(), std::string("../../etc/passwd"), std::string(255, 'x'),
+                                    std::string(3, '\0'), std::string("_CONSOLE")})
+      CHECK(read(s.one_pass + test::literal(hello, format, name) + s.signature).content == hello);
+  CHECK(read(s.one_pass + test::literal(hello, 'x') + s.signature).code == errc::bad_message);
+}
+
+TEST_CASE("one-pass headers are hints: their nesting, and the order of the signatures, do not matter") {
+  const auto a = test::sign(ed_secret(), hello, hash_algorithm::sha512, signature_type::binary,
+                            std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()), false);
+  const auto b = test::sign(test::secret(keys().ring, keys().rsa), hello);
+  for (const byte_vector& message : {a.one_pass + b.one_pass + test::literal(hello) + b.signature + a.signature,
+                                     a.one_pass + b.one_pass + test::literal(hello) + a.signature + b.signature,
+                                     b.one_pass + a.one_pass + test::literal(hello) + a.signature + b.signature})
+    CHECK(read(message).signers.size() == 2);
+  // But a hash that no header announced was not computed.
+  const auto other = test::sign(ed_secret(), hello, hash_algorithm::sha256);
+  CHECK(read(a.one_pass + test::literal(hello) + other.signature).code == errc::bad_signature);
+}
+
 TEST_CASE("a policy may refuse everything that is encrypted") {
   policy plain;
   plain.decrypt = false;
