@@ -79,15 +79,40 @@ listing listed_by_us(const std::string& file) {
   return all;
 }
 
-/// Where we differ from gpg, and why that is right. Anything else is a failure, and so is an entry that is not needed.
-const std::map<std::string, std::string> explained{
-    {"validity 5F1791D08F7B8C96C4FE354920E0A56D8F4CBC4C",
-     "a subkey that is revoked and has no binding signature: gpg says invalid, we say revoked; unusable for both"},
-    {"can sign C20CA1D9499DECBBD8BDACF9E415B2B4B5F5BBED",
-     "DSA with 1024 bits: below the policy's 2048; gpg has no such limit"},
-    {"can sign 7EA391D72477203B58C04FBCB5D0C804ADB11277",
-     "DSA with 1024 bits: below the policy's 2048; gpg has no such limit"},
+struct explanation {
+  std::string package;  ///< version of debian-keyring it was seen in
+  std::string reason;
 };
+
+/// Where we differ from gpg, and why that is right. Anything else is a failure, and so is an entry that the installed
+/// package does not need.
+const std::map<std::string, explanation> explained{
+    {"validity 5F1791D08F7B8C96C4FE354920E0A56D8F4CBC4C",
+     {"2022.12.24",
+      "a subkey that is revoked and has no binding signature: gpg says invalid, we say revoked; unusable for both"}},
+    {"can sign C20CA1D9499DECBBD8BDACF9E415B2B4B5F5BBED",
+     {"", "DSA with 1024 bits: below the policy's 2048; gpg has no such limit"}},
+    {"can sign 7EA391D72477203B58C04FBCB5D0C804ADB11277",
+     {"", "DSA with 1024 bits: below the policy's 2048; gpg has no such limit"}},
+    {"validity 3F3787880D85019456F741CBA3882EBF78446F26",
+     {"2025.07.26",
+      "its newest self-signatures take the expiry away, an older one on another user ID still has it: gpg goes by the "
+      "newest that has one, we (and sq) by the newest"}},
+    {"expiry 3F3787880D85019456F741CBA3882EBF78446F26", {"2025.07.26", "as above"}},
+    {"can sign 3F3787880D85019456F741CBA3882EBF78446F26", {"2025.07.26", "as above"}},
+};
+
+std::string installed_package() {
+  return test::output_of({"dpkg-query", "--show", "--showformat=${Version}", "debian-keyring"});
+}
+
+/// gpg 2.4 shows a subkey's expiry as that of the primary key where this is earlier; 2.2 shows what is written.
+std::string effective_expiry(const certificate_record& certificate, const std::string& own) {
+  for (const auto& [name, key] : certificate.keys)
+    if (key.primary && !key.expires.empty() && (own.empty() || std::stoll(key.expires) < std::stoll(own)))
+      return key.expires;
+  return own;
+}
 
 void compare(const listing& theirs, const listing& ours, std::set<std::string>& differences) {
   for (const auto& [fingerprint, certificate] : theirs) {
@@ -104,7 +129,8 @@ void compare(const listing& theirs, const listing& ours, std::set<std::string>& 
         continue;
       }
       if (key.validity != same->second.validity) differences.insert("validity " + name);
-      if (key.expires != same->second.expires) differences.insert("expiry " + name);
+      if (effective_expiry(certificate, key.expires) != effective_expiry(found->second, same->second.expires))
+        differences.insert("expiry " + name);
       if (key.flags != same->second.flags) differences.insert("flags " + name);
     }
     if (found->second.keys.size() != certificate.keys.size()) differences.insert("number of keys " + fingerprint);
@@ -132,9 +158,11 @@ TEST_CASE("Debian's certificates: fingerprints, expiry, revocation, flags and wh
     CAPTURE(difference);
     CHECK(explained.count(difference) == 1);
   }
-  for (const auto& [difference, reason] : explained) {
+  const std::string package = installed_package();
+  for (const auto& [difference, why] : explained) {
+    if (!why.package.empty() && why.package != package) continue;
     CAPTURE(difference);
-    CAPTURE(reason);
+    CAPTURE(why.reason);
     CHECK(differences.count(difference) == 1);
   }
 }
