@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,13 +81,16 @@ public:
   /// @return what it has become: a hard link may have become a copy.
   template <class BackedUp>
   link_kind make(BackedUp&& backed_up) const {
+    if (!entry_.is_update)
+      if (const auto kind = make_at_once()) return *kind;
     if (entry_.back_up) backed_up(back_up());
     const std::string temporary = temporary_name(entry_.name);
     for (int round = 0;; ++round) {
       const link_kind kind = make_as(temporary);
       const bool renamed = ::renameat(directory_, temporary.c_str(), directory_, entry_.name.c_str()) == 0;
       const int number = errno;
-      ::unlinkat(directory_, temporary.c_str(), 0);  // also after success: rename(2) leaves two names of one inode
+      // After success only a hard link can be left: rename(2) does nothing when both names are one inode already.
+      if (!renamed || kind == link_kind::hard) ::unlinkat(directory_, temporary.c_str(), 0);
       if (renamed) return kind;
       // ENOENT: another run has renamed or removed it.
       if (number != ENOENT || round == 100) throw system_error("cannot replace", number, path_);
@@ -95,6 +99,16 @@ public:
 
 private:
   std::string source() const { return below(place_.source, entry_.name); }
+
+  /// A link where there was nothing needs no rename(2). Empty when there is something by now, or there can be no link.
+  std::optional<link_kind> make_at_once() const {
+    if (!entry_.copied && ::symlinkat(entry_.text.c_str(), directory_, entry_.name.c_str()) == 0)
+      return link_kind::symbolic;
+    if (entry_.copied == link_kind::hard &&
+        ::linkat(AT_FDCWD, source().c_str(), directory_, entry_.name.c_str(), 0) == 0)
+      return link_kind::hard;
+    return std::nullopt;
+  }
 
   link_kind make_as(const std::string& temporary) const {
     if (!entry_.copied) {

@@ -8,6 +8,9 @@ namespace fussy::nbio::detail {
 
 inline void run::launch() {
   if (options_.timeout) deadline_ = run_clock::now() + *options_.timeout;
+  // A limit that was set for the work of this thread, by a lock say, ends the run as a timeout of its own does.
+  if (const auto limit = current_deadline(); limit != no_deadline && (!deadline_ || limit < *deadline_))
+    deadline_ = limit;
   starting_ = 0;
   try {
     arrange();

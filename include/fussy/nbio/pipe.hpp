@@ -37,6 +37,7 @@ public:
   }
 
   /// Longest time from start to end; then everything is killed (process::kills) and the run fails with errc::timeout.
+  /// So it does at the current_deadline() of the thread that starts it, when that comes first (see deadline.hpp).
   template <class Rep, class Period>
   pipe timeout(std::chrono::duration<Rep, Period> longest) && {
     options_.timeout = std::chrono::ceil<detail::run_clock::duration>(longest);

@@ -3,6 +3,7 @@
 /// Errors:  std::logic_error and std::bad_alloc; what goes wrong in the run itself is in its result.
 #pragma once
 
+#include <fussy/deadline.hpp>
 #include <fussy/nbio/child.hpp>
 #include <fussy/nbio/segment.hpp>
 #include <fussy/nbio/spawn.hpp>
