@@ -142,6 +142,10 @@ TEST_CASE("rnp: every algorithm, GnuPG's AEAD packet included") {
 }
 
 TEST_CASE("sq: its padding, its compressions, its notarizations") {
+  if (!test::output_of({"sq", "--version"}).starts_with("sq 0.")) {
+    MESSAGE("skipped: sq 1 has another command line than Debian 12's sq 0.27");
+    return;
+  }
   const test::temporary_directory directory;
   test::write_file(directory / "content", content);
   const std::string input = (directory / "content").string();

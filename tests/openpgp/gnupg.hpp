@@ -15,7 +15,12 @@ namespace test {
 
 class gnupg {
 public:
-  gnupg() { std::filesystem::permissions(home_.path(), std::filesystem::perms::owner_all); }
+  gnupg() {
+    std::filesystem::permissions(home_.path(), std::filesystem::perms::owner_all);
+    // GnuPG 2.4 encrypts with ciphers of 64-bit blocks only when it is told that this is meant.
+    if (run({"gpg", "--dump-options"}).out.find("--allow-old-cipher-algos\n") != std::string::npos)
+      more_options_.emplace_back("--allow-old-cipher-algos");
+  }
   ~gnupg() {
     try {
       run({"gpgconf", "--homedir", home(), "--kill", "all"});
@@ -71,11 +76,13 @@ private:
     std::vector<std::string> all{"gpg",     "--homedir",           home(),     "--batch",      "--yes", "--no-tty",
                                  "--quiet", "--pinentry-mode",     "loopback", "--passphrase", "",      "--trust-model",
                                  "always",  "--no-auto-key-locate"};
+    all.insert(all.end(), more_options_.begin(), more_options_.end());
     all.insert(all.end(), arguments.begin(), arguments.end());
     return all;
   }
 
   temporary_directory home_;
+  std::vector<std::string> more_options_;
 };
 
 }  // namespace test
