@@ -60,6 +60,18 @@ struct extracted {
 /// @throws malformed, entry_refused, bad_root, too_large, no_space, io; and what `compressed` throws.
 extracted extract(any_reader compressed, const unique_fd& directory, const extract_options& opts = {});
 
+/// What an archive takes. Whether an equal file is shared shows only when it is unpacked, so there are two figures.
+struct measured {
+  std::uint64_t bytes = 0;           ///< of content, holes not counted
+  std::uint64_t entries = 0;
+  std::uint64_t certain_bytes = 0;   ///< without files of a size that the one at the same path below `share_with` has, too
+  std::uint64_t certain_inodes = 0;
+};
+
+/// Reads an archive to its end and writes nothing. For archives that are proven: no limit bounds what it reads.
+/// @throws malformed, and what `compressed` throws
+measured measure(any_reader compressed, int share_with = -1);
+
 struct create_options {
   std::vector<std::string> exclude =
       {};  ///< shell patterns, matched as tar --exclude does: any trailing part of the path

@@ -1,4 +1,5 @@
-#include <sys/statvfs.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <fussy/install.hpp>
 
 #include "hooks.hpp"
@@ -38,14 +39,32 @@ unique_fd open_live_version(basic_target<posix_store>& target) {
 
 std::string megabytes(std::uint64_t bytes) { return std::to_string((bytes + 999'999) / 1'000'000) + " MB"; }
 
-/// Says how much there was and is, where a file system was full.
-error with_space(const error& e, const std::string& target, const std::string& needed) {
-  struct statvfs fs {};
-  if (::statvfs(target.c_str(), &fs) != 0) return e;
+struct free_space {
+  std::uint64_t bytes = 0, inodes = 0;
+  bool counts_inodes = false;  // btrfs has no number of inodes
+  bool compresses = false;     // what content takes is not known
+};
+
+std::optional<free_space> space_of(const std::string& target) {
+  struct statfs fs {};
+  if (::statfs(target.c_str(), &fs) != 0) return std::nullopt;
+  return free_space{.bytes = static_cast<std::uint64_t>(fs.f_bavail) * static_cast<std::uint64_t>(fs.f_bsize),
+                    .inodes = fs.f_ffree,
+                    .counts_inodes = fs.f_files != 0,
+                    .compresses = fs.f_type == BTRFS_SUPER_MAGIC};
+}
+
+/// Says how much is needed and how much there is.
+error without_space(const error& e, const std::string& target, const std::optional<archive::measured>& need) {
   failure_parts parts = e.parts();
-  parts.why += " (" + needed + megabytes(static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize) + " and " +
-               std::to_string(fs.f_favail) + " inodes are free)";
+  const auto space = space_of(target);
+  parts.why += need ? "; needed: " + megabytes(need->certain_bytes) + " to " + megabytes(need->bytes) + " and " +
+                          std::to_string(need->certain_inodes) + " to " + std::to_string(need->entries) + " inodes"
+                    : "; how much is needed is not known of a stream";
+  if (space)
+    parts.why += ", free: " + megabytes(space->bytes) + " and " + std::to_string(space->inodes) + " inodes are free";
   parts.remedy = "remove old versions (fussy-clean) or other files in " + target + " and try again";
+  parts.path = target;
   return error(e.code(), std::move(parts));
 }
 
@@ -131,6 +150,7 @@ private:
 
   transaction::staged stage_proven(transaction& tx, package_file& file, const openpgp::keyring& keys,
                                    const openpgp::verification& proof) {
+    check_space(tx, file, keys, proof.content_size());
     auto tree = tx.stage(openpgp::message_reader(
         watched_reader(file.reader_of_proven(), phase::unpacking, file.size(), how_.progress, how_.stop), keys,
         how_.policy));
@@ -138,6 +158,26 @@ private:
       throw error(errc::package_changed,
                   {.what = "cannot use package " + file.path(), .why = "its content changed", .path = file.path()});
     return tree;
+  }
+
+  /// What is known beforehand is checked beforehand: where space looks tight, the archive is read once more, and what
+  /// it takes for certain must be there. Elsewhere that pass would cost more than it tells.
+  void check_space(transaction& tx, package_file& file, const openpgp::keyring& keys, std::uint64_t content) {
+    const std::string path = tx.target().path();
+    const auto space = space_of(path);
+    constexpr std::uint64_t usual_ratio = 10, usual_file = 4096;
+    const bool tight = space && (space->bytes / usual_ratio < content ||
+                                 (space->counts_inodes && space->inodes < content / usual_file + 1000));
+    if (!tight) return;
+    const unique_fd live = open_live_version(tx.target());
+    need_ = archive::measure(openpgp::message_reader(file.reader_of_proven(), keys, how_.policy), live.get());
+    const bool lacks_bytes = space->bytes < need_->certain_bytes && !space->compresses;
+    const bool lacks_inodes = space->counts_inodes && space->inodes < need_->certain_inodes;
+    if (lacks_bytes || lacks_inodes)
+      throw without_space(
+          error(errc::no_space, {.what = "cannot unpack " + file.path() + " in " + path,
+                                 .why = lacks_bytes ? "there is too little space" : "there are too few inodes"}),
+          path, need_);
   }
 
   template <class Stage>
@@ -157,8 +197,8 @@ private:
       if (make_live_) tx.enable(done.version);
       tx.commit();
     } catch (const error& e) {
-      if (e.code() != errc::no_space) throw;
-      throw with_space(e, target_path(how_.target), "");
+      if (e.code() != errc::no_space || e.parts().path == target_path(how_.target)) throw;
+      throw without_space(e, target_path(how_.target), need_);
     }
     return done;
   }
@@ -174,6 +214,7 @@ private:
 
   options how_;
   bool make_live_;
+  std::optional<archive::measured> need_;  // known where it was looked at
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
  *   FUSSY_SHIM=count:FILE      writes how many calls there were to FILE, at the end
  *   FUSSY_SHIM=kill:N          SIGKILL instead of the Nth call (from 0) that changes something
  *   FUSSY_SHIM=fail:N:ERRNO    the Nth call, reading ones included, fails with this errno, once
+ *   FUSSY_SHIM=nosync          fsync and syncfs do nothing and say all is well
  *   FUSSY_SHIM=full:N:ERRNO    the Nth call and all that need space after it fail with this errno
  */
 #ifndef _GNU_SOURCE
@@ -20,12 +21,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { OFF, COUNT, KILL, FAIL, FULL };
+enum { OFF, COUNT, KILL, FAIL, FULL, NOSYNC };
 static int mode = OFF;
 static long number = -1, calls = 0, changes = 0;
 static int failure = EIO;
@@ -38,6 +40,7 @@ __attribute__((constructor)) static void begin(void) {
   else if (sscanf(text, "kill:%ld", &number) == 1) mode = KILL;
   else if (sscanf(text, "fail:%ld:%d", &number, &failure) == 2) mode = FAIL;
   else if (sscanf(text, "full:%ld:%d", &number, &failure) == 2) mode = FULL;
+  else if (strcmp(text, "nosync") == 0) mode = NOSYNC;
 }
 
 __attribute__((destructor)) static void end(void) {
@@ -122,8 +125,16 @@ WRAP(NEEDS_SPACE, ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), (
 WRAP(NEEDS_SPACE, ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t o), (fd, b, n, o))
 WRAP(NEEDS_SPACE, int, ftruncate, (int fd, off_t n), (fd, n))
 WRAP(NEEDS_SPACE, int, ftruncate64, (int fd, off64_t n), (fd, n))
-WRAP(CHANGES, int, fsync, (int fd), (fd))
-WRAP(CHANGES, int, syncfs, (int fd), (fd))
+#define WRAP_SYNC(name)                               \
+  int name(int fd) {                                  \
+    static int (*real)(int);                          \
+    if (!real) *(void **)&real = next(#name);         \
+    if (mode == NOSYNC) return 0;                     \
+    if (strike(CHANGES)) return -1;                   \
+    return real(fd);                                  \
+  }
+WRAP_SYNC(fsync)
+WRAP_SYNC(syncfs)
 WRAP(CHANGES, int, fchmod, (int fd, mode_t m), (fd, m))
 WRAP(CHANGES, int, fchmodat, (int d, const char *p, mode_t m, int f), (d, p, m, f))
 WRAP(CHANGES, int, fchown, (int fd, uid_t u, gid_t g), (fd, u, g))
