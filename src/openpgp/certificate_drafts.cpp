@@ -203,8 +203,8 @@ certificate certificate_drafts::impl::verify(const draft& d, std::vector<foreign
 void certificate_drafts::impl::ask_designated_revokers(std::vector<certificate>& certificates,
                                                        const std::vector<foreign_revocation>& foreign) {
   const auto find = [&](const auto& wanted) -> certificate* {
-    const auto at = std::ranges::find_if(certificates, wanted);
-    return at == certificates.end() ? nullptr : &*at;
+    const auto found = std::ranges::find_if(certificates, wanted);
+    return found == certificates.end() ? nullptr : &*found;
   };
   for (const foreign_revocation& f : foreign) {
     certificate* cert = find([&](const certificate& c) { return c.primary().fingerprint == f.primary; });
