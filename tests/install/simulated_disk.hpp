@@ -17,7 +17,6 @@
 #include <map>
 #include <random>
 #include <set>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -252,7 +251,14 @@ class simulated_store {
 public:
   using directory = int;
   struct proof {};
-  using place = std::source_location;
+  // As std::source_location, which the library of GCC 12 does not have with Clang 14.
+  struct place {
+    const char* file;
+    unsigned line;
+    static constexpr place current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+      return {file, line};
+    }
+  };
 
   explicit simulated_store(disk& d) : disk_(&d) {}
 
@@ -323,8 +329,8 @@ public:
 
 private:
   static std::string site(const char* call, const place& where) {
-    const std::string file = where.file_name();
-    return std::string(call) + " in " + file.substr(file.rfind('/') + 1) + ":" + std::to_string(where.line());
+    const std::string file = where.file;
+    return std::string(call) + " in " + file.substr(file.rfind('/') + 1) + ":" + std::to_string(where.line);
   }
   bool skip(const std::string& s) {
     disk_->sites.insert(s);

@@ -162,7 +162,9 @@ TEST_CASE("Debian's certificates: fingerprints, expiry, revocation, flags and wh
     CHECK(explained.count(difference) == 1);
   }
   const std::string package = installed_package();
-  for (const auto& [difference, why] : explained) {
+  for (const auto& entry : explained) {
+    const std::string& difference = entry.first;  // Clang 14 captures no structured bindings, as CAPTURE does
+    const auto& why = entry.second;
     if (!why.package.empty() && why.package != package) continue;
     CAPTURE(difference);
     CAPTURE(why.reason);
