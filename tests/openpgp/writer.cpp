@@ -226,6 +226,52 @@ TEST_CASE("without a name the ring's first usable secret key signs, with a passp
   CHECK(code_of([&] { made("x", home.keys(), {}); }) == errc::no_secret_key);
 }
 
+TEST_CASE("a further signature is added to a finished package, whose content and signatures stay as they are") {
+  const test::gnupg home;
+  const std::string first = home.make_key("first@example.org", "ed25519");
+  const std::string second = home.make_key("second@example.org", "rsa2048");
+  const keyring keys = home.keys();
+  const auto added = [&](const std::string& message, const sign_options& how) {
+    byte_vector out;
+    add_signatures(memory_reader(message), vector_writer(out), keys, how);
+    return std::string(as_text(out));
+  };
+  const std::string content = pattern(200000);
+  const sign_options by_second{.signers = {second}};
+  std::vector<std::string> messages{made(content, keys, {.signers = {first}}),
+                                    made(content, keys, {.signers = {first}, .armor = true}),
+                                    home.sign(first, content),
+                                    home.sign(first, content, {"--armor"}),
+                                    home.sign(first, content, {"-z", "0"}),
+                                    home.sign(first, content, {"--compress-algo", "zlib"})};
+  for (const std::string& message : messages) {
+    const std::string both = added(message, by_second);
+    const proven ours = read_back(both, keys);
+    CHECK(ours.content == content);
+    REQUIRE(ours.proof.signers().size() == 2);
+    const test::outcome seen = home.gpg({"--status-fd", "2", "--decrypt"}, both);
+    CHECK(seen.ok());
+    CHECK(seen.out == content);
+    CHECK(seen.err.find("VALIDSIG " + first) != std::string::npos);
+    CHECK(seen.err.find("VALIDSIG " + second) != std::string::npos);
+  }
+  CHECK(read_back(added(messages[0], {.signers = {second}, .armor = true}), keys).proof.signers().size() == 2);
+  const std::string signed_once = messages[0];
+  const std::string signed_twice = added(signed_once, by_second);
+  CHECK(signed_twice.find(signed_once.substr(signed_once.size() - 80)) != std::string::npos);
+
+  const auto refusal = [&](const std::string& message, const sign_options& how) {
+    return code_of([&] { added(message, how); });
+  };
+  CHECK(refusal(made(content, keys, {.recipients = {first}}), by_second) == errc::usage);
+  CHECK(refusal("", by_second) == errc::not_openpgp);
+  CHECK(refusal(signed_once.substr(0, 5000), by_second) == errc::truncated);
+  CHECK(refusal(made(content, keys, {.sign = false, .recipients = {first}}), by_second) == errc::usage);
+  CHECK(refusal(signed_once + signed_once, by_second) == errc::bad_message);
+  CHECK(refusal(signed_once, {.signers = {"nobody"}}) == errc::no_secret_key);
+  CHECK(refusal(home.output({"--store"}, content), by_second) == errc::no_signature);
+}
+
 TEST_CASE("sq and rnp read what is signed and encrypted") {
   const test::gnupg home;
   const test::temporary_directory files;
