@@ -43,7 +43,7 @@ struct options {
   log_sink log{};
   progress_sink progress{};
   openpgp::passphrase_callback passphrase{};  ///< for a protected decryption key
-  std::stop_token stop{};                     ///< obeyed until the new version is live, within a second
+  std::stop_token stop{};                     ///< obeyed until the version is live; a read that blocks ends first
 };
 
 /// What an install did.

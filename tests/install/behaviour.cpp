@@ -233,7 +233,7 @@ TEST_CASE("a refused package leaves the target as it was, byte for byte") {
     } catch (const fussy::error& e) {
       code = e.code();
     }
-    CAPTURE(name(code));
+    CAPTURE(std::string(name(code)));
     CHECK(exit_status(code) == 20);
     CHECK(snapshot(d.target()) == before);
     CHECK(d.litter().empty());
@@ -441,7 +441,7 @@ TEST_CASE("a caller who asks to stop gets the target as it was") {
   d.install(good("1"));
   const std::string before = snapshot(d.target());
   for (const phase at : {phase::verifying, phase::unpacking, phase::syncing, phase::publishing}) {
-    CAPTURE(name(at));
+    CAPTURE(std::string(name(at)));
     std::stop_source stop;
     install::options how = d.how();
     how.stop = stop.get_token();
