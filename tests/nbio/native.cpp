@@ -248,6 +248,20 @@ TEST_CASE("a writer takes what comes out") {
   CHECK(fussy::as_text(octets) == "abc\n");
 }
 
+TEST_CASE("native stages need no process between them") {
+  nothing_left_behind check;
+  temporary_directory dir;
+  write_file(dir / "in", "b\na\n");
+  std::vector<std::string> lines;
+  CHECK((from_file(dir / "in") | by_line() | lines | discard())() == "");
+  CHECK(lines == std::vector<std::string>{"b", "a"});
+  CHECK((source("abc"s) | doubling{})() == "aabbcc");
+  CHECK((source(fussy::memory_reader("abc")) | on_thread(doubling{}) | doubling{})() == "aaaabbbbcccc");
+  CHECK((from_file(dir / "in") | to_file(dir / "out"))() == "");
+  CHECK(content_of(dir / "out") == "b\na\n");
+  CHECK_THROWS_AS((void)(to_file(dir / "out") | by_line()), std::logic_error);
+}
+
 TEST_CASE("the reports count what passes through our process") {
   const result r = ("abc"s | P("cat; echo") | doubling{} | P("cat")).run();
   REQUIRE(r.stages.size() == 4);
@@ -292,6 +306,13 @@ TEST_CASE("a line longer than the maximum comes in pieces, one of exactly that s
   std::vector<std::string> lines;
   for (view l : P("printf '1234\\n12345\\n\\nab'").lines({.max = 4})) lines.emplace_back(l);
   CHECK(lines == std::vector<std::string>{"1234", "1234", "5", "", "ab"});
+}
+
+TEST_CASE("a maximum of no octets is taken as one") {
+  std::vector<std::string> pieces;
+  (void)(P("printf 'ab\\nc'") | by_line{.max = 0} | pieces)();
+  for (view l : P("printf de").lines({.max = 0})) pieces.emplace_back(l);
+  CHECK(pieces == std::vector<std::string>{"a", "b", "c", "d", "e"});
 }
 
 TEST_CASE("lines end where another separator says") {

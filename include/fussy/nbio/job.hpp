@@ -202,7 +202,9 @@ public:
 private:
   friend class pipe;
   chunks_range(job j, std::optional<by_line> lines) : job_(std::move(j)), lines_(lines) {
-    if (lines_) cutter_.emplace(*lines_);
+    if (!lines_) return;
+    lines_->max = std::max<std::size_t>(lines_->max, 1);
+    cutter_.emplace(*lines_);
   }
   // In here, lines are what each_line() would show, one after the other.
   void advance() {

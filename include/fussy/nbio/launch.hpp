@@ -45,6 +45,7 @@ inline void run::arrange() {
     } else
       actors_.push_back({actor::native, i, i});
   }
+  if (actors_.empty()) actors_.push_back({actor::native, no_stage, no_stage});  // a file into another
   if (tail_end_ || actors_.back().what == actor::native) return;
   const auto* p = dynamic_cast<const process_stage*>(stages_[actors_.back().last].get());
   if (!p || p->what.spec().capture_out || options_.open_out) actors_.push_back({actor::native, no_stage, no_stage});

@@ -26,13 +26,15 @@ template <class F>
 void each_line(view region, const by_line& how, F&& f) {
   const char* at = region.data();
   const char* const end = at + region.size();
-  const std::size_t shown = how.keep_newline ? 1 : 0;
+  // Copies: what f changes could otherwise be `how`, and everything would be loaded again for each line.
+  const std::size_t shown = how.keep_newline ? 1 : 0, max = std::max<std::size_t>(how.max, 1);
+  const char sep = how.sep;
   while (at != end) {
-    const char* stop = static_cast<const char*>(std::memchr(at, how.sep, static_cast<std::size_t>(end - at)));
+    const char* stop = static_cast<const char*>(std::memchr(at, sep, static_cast<std::size_t>(end - at)));
     const char* const text_end = stop ? stop : end;
-    while (static_cast<std::size_t>(text_end - at) > how.max) {
-      f(view(at, how.max), false);
-      at += how.max;
+    while (static_cast<std::size_t>(text_end - at) > max) {
+      f(view(at, max), false);
+      at += max;
     }
     if (!stop) {
       if (at != end) f(view(at, static_cast<std::size_t>(end - at)), false);

@@ -345,6 +345,15 @@ private:
   W* w_;
 };
 
+class discard_link final : public link {
+ private:
+  got pull(view& chunk) override {
+    const got g = up->next(chunk);
+    chunk = {};
+    return g;
+  }
+};
+
 template <class F>
 class filter_link final : public link {
 public:

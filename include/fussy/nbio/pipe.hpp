@@ -26,6 +26,11 @@ namespace fussy::nbio {
 class [[nodiscard]] pipe {
 public:
   pipe(process p) { add(std::make_shared<detail::process_stage>(std::move(p))); }  // NOLINT: converting on purpose
+  /// A source alone; native stages may follow it without any process: `from_file(path) | by_line() | callable`.
+  pipe(const stage_of& s) {  // NOLINT: converting on purpose
+    if (!s.feeds) throw std::logic_error("nbio: this stage is no source and can only stand right of a `|`");
+    add(s.feeds);
+  }
   pipe(pipe&&) noexcept = default;
   pipe& operator=(pipe&&) noexcept = default;
   /// The same stages; they are shared.
@@ -267,6 +272,7 @@ inline pipe operator|(const stage_of& s, pipe b) {
   b.add_source(s.feeds);
   return b;
 }
+inline pipe operator|(const stage_of& a, const stage_of& b) { return pipe(a) | b; }
 /// An adaptor of readers takes the pipe as a reader: `P("curl …") | openpgp::open(keys) | archive::extract(into)`. What
 /// it returns, when it is a reader, can feed a pipe again.
 template <reader_adaptor A>

@@ -74,6 +74,7 @@ public:
   bool advance(int wait_ms) {
     if (finished_) return true;
     const bool due = serve_turns();
+    if (complete()) return finish(), true;
     epoll_event events[32];
     const int n = ::epoll_wait(epoll_.get(), events, 32, due ? 0 : until_deadline(wait_ms));
     for (int i = 0; i < n; ++i) dispatch(events[i]);

@@ -7,7 +7,6 @@
 
 #include <limits.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include <memory>
@@ -47,23 +46,19 @@ private:
   bool was_blocked_ = false, was_pending_ = false;
 };
 
-/// Appends; a large text grows into large pages, and is copied rarely: that, not the loop, is what collecting costs.
+/// Appends. What collecting much costs is growing, not the loop: so a large text grows in few steps. Memory that is
+/// reserved and not used is address space only; where that is scarce (32 bits, strict overcommit) the steps are smaller.
 inline void append_growing(bytes& to, view chunk) {
-  constexpr std::size_t worth_it = 1 << 20, huge_page = 2 << 20;
+  constexpr std::size_t large = 1 << 20;
   const std::size_t need = to.size() + chunk.size();
-  if (need > to.capacity() && need >= worth_it) {
-    const std::size_t factor = sizeof(void*) > 4 && need >= 16 * worth_it ? 4 : 2;
-    bytes larger;
-    try {
-      larger.reserve(std::max(need, to.capacity() * factor));
-    } catch (const std::bad_alloc&) {
-      larger.reserve(need + need / 8);
-    }
-    const auto begin = (reinterpret_cast<std::uintptr_t>(larger.data()) + huge_page - 1) & ~(huge_page - 1);
-    const auto end = (reinterpret_cast<std::uintptr_t>(larger.data()) + larger.capacity()) & ~(huge_page - 1);
-    if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-    larger.append(to);
-    to.swap(larger);
+  if (need > to.capacity() && need >= large) {
+    std::size_t factor = sizeof(void*) > 4 ? 8 : 2;
+    for (;; factor /= 2) try {
+        to.reserve(factor > 1 ? need * factor : need + need / 4);
+        break;
+      } catch (const std::bad_alloc&) {
+        if (factor <= 1) throw;
+      }
   }
   to.append(chunk);
 }
