@@ -583,6 +583,14 @@ TEST_CASE("gotcha 30: a stage added between two processes changes nothing but wh
   CHECK((P("printf 'a\\n\\nb\\n'") | by_line() | P("cat -A"))() == "a$\n$\nb$\n");
 }
 
+TEST_CASE("an idle run does not wake up: no timer polls") {
+  rusage before, after;
+  ::getrusage(RUSAGE_THREAD, &before);
+  CHECK((P("sleep 1; echo x") | [](view v) { return std::string(v); } | P("cat")).timeout(30s)() == "x\n");
+  ::getrusage(RUSAGE_THREAD, &after);
+  CHECK(after.ru_nvcsw - before.ru_nvcsw < 30);  // a few for the start and the end; polling every 10 ms would be 100
+}
+
 TEST_CASE("descriptors above 2 that the library opened are not in a child") {
   std::vector<std::string> inherited{"3"};  // where ls itself opens the directory, or the first free number
   fussy::nbio::detail::each_number("/proc/self/fd", [&](int fd) {

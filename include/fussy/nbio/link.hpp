@@ -346,7 +346,7 @@ private:
 };
 
 class discard_link final : public link {
- private:
+private:
   got pull(view& chunk) override {
     const got g = up->next(chunk);
     chunk = {};

@@ -47,7 +47,8 @@ private:
 };
 
 /// Appends. What collecting much costs is growing, not the loop: so a large text grows in few steps. Memory that is
-/// reserved and not used is address space only; where that is scarce (32 bits, strict overcommit) the steps are smaller.
+/// reserved and not used is address space only; where that is scarce (32 bits, strict overcommit) the steps are
+/// smaller.
 inline void append_growing(bytes& to, view chunk) {
   constexpr std::size_t large = 1 << 20;
   const std::size_t need = to.size() + chunk.size();

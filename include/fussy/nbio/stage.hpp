@@ -343,7 +343,8 @@ template <class F>
 requires map_fn<std::decay_t<F>> stage_of map(F&& f) { return {nullptr, detail::stage_of_map(std::forward<F>(f))}; }
 /// At the end: nothing is collected; for when the callables before it have done all there is to do.
 inline stage_of discard() {
-  return {nullptr, detail::link_of("discard", [] { return std::make_unique<detail::discard_link>(); }, false, false)};
+  return {nullptr, detail::link_of(
+                       "discard", [] { return std::make_unique<detail::discard_link>(); }, false, false)};
 }
 /// A filter or worker on a thread of its own: for what blocks or computes long. Its exceptions arrive in the run. A run
 /// that is ended waits until the stage reads or writes next.

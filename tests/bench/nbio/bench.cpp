@@ -41,7 +41,8 @@ double cpu_seconds() {
   for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
     rusage r;
     ::getrusage(who, &r);
-    total += static_cast<double>(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + static_cast<double>(r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1e-6;
+    total += static_cast<double>(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+             static_cast<double>(r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1e-6;
   }
   return total;
 }
@@ -77,9 +78,12 @@ void compare(const char* title, const std::vector<contender>& all) {
       wall_ratio.push_back(costs[i][r].wall / costs[0][r].wall);
       cpu_ratio.push_back(costs[i][r].cpu / costs[0][r].cpu);
     }
-    std::printf("  %-44s wall %8.4f s  %5.2f x   CPU %8.4f s  %5.2f x", all[i].name, median(wall), median(wall_ratio), median(cpu), median(cpu_ratio));
-    if (all[i].cpu_goal > 0) std::printf("   goal CPU %.2f%s", all[i].cpu_goal, median(cpu_ratio) <= all[i].cpu_goal ? "" : " MISSED");
-    if (all[i].wall_goal > 0) std::printf("   goal wall %.2f%s", all[i].wall_goal, median(wall_ratio) <= all[i].wall_goal ? "" : " MISSED");
+    std::printf("  %-44s wall %8.4f s  %5.2f x   CPU %8.4f s  %5.2f x", all[i].name, median(wall), median(wall_ratio),
+                median(cpu), median(cpu_ratio));
+    if (all[i].cpu_goal > 0)
+      std::printf("   goal CPU %.2f%s", all[i].cpu_goal, median(cpu_ratio) <= all[i].cpu_goal ? "" : " MISSED");
+    if (all[i].wall_goal > 0)
+      std::printf("   goal wall %.2f%s", all[i].wall_goal, median(wall_ratio) <= all[i].wall_goal ? "" : " MISSED");
     std::printf("\n");
   }
   std::fflush(stdout);
@@ -136,8 +140,10 @@ std::string append_prototype(std::uint64_t size) {
     if (cat.to && fds[1].revents != 0) {
       if (rest.empty()) {
         const auto more = g();
-        if (more) rest = *more;
-        else cat.to.reset();
+        if (more)
+          rest = *more;
+        else
+          cat.to.reset();
       }
       if (!rest.empty()) {
         const ssize_t n = ::write(cat.to.get(), rest.data(), rest.size());
@@ -165,7 +171,11 @@ void kernel_joined() {
   const std::uint64_t octets = (UINT64_C(4) << 30) / scaled;
   compare(("(a) head -c " + size + " | cat | cat > /dev/null").c_str(),
           {{"dash", [&] { dash("head -c " + size + " /dev/zero | cat | cat > /dev/null"); }},
-           {"nbio, three processes", [&] { (void)((P({"head", "-c", size, "/dev/zero"}) | P({"cat"}) | P({"cat"})) > "/dev/null")(); }, 1.05, 1.05},
+           {"nbio, three processes",
+            [&] {
+              (void)((P({"head", "-c", size, "/dev/zero"}) | P({"cat"}) | P({"cat"})) > "/dev/null")();
+            },
+            1.05, 1.05},
            {"nbio, both ends in our process",
             [&] {
               std::uint64_t n = 0;
@@ -190,7 +200,8 @@ void in_a_child(const std::function<void()>& work) {
 void feed_standard_output(void* size) {
   generator g{*static_cast<std::uint64_t*>(size)};
   while (const auto block = g())
-    for (view rest = *block; !rest.empty();) rest.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(0, ::write(1, rest.data(), rest.size()))));
+    for (view rest = *block; !rest.empty();)
+      rest.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(0, ::write(1, rest.data(), rest.size()))));
 }
 std::size_t through_libpipeline(std::uint64_t octets) {
   pipecmd* feed = pipecmd_new_function("feed", feed_standard_output, nullptr, &octets);
@@ -215,7 +226,8 @@ void collected() {
   std::vector<contender> all{
       {"poll, read, append (prototype)", [&] { expect(append_prototype(octets).size() == octets); }},
       {"nbio", [&] { expect((generator{octets} | P({"cat"}))().size() == octets); }, 0.80},
-      {"nbio, size known", [&] { expect((generator{octets} | P({"cat"})).expect_output(octets)().size() == octets); }, 0.65}};
+      {"nbio, size known", [&] { expect((generator{octets} | P({"cat"})).expect_output(octets)().size() == octets); },
+       0.65}};
 #ifdef HAVE_LIBPIPELINE
   all.push_back({"libpipeline", [&] { in_a_child([&] { expect(through_libpipeline(octets) == octets); }); }});
 #endif
@@ -236,12 +248,14 @@ void nbio_true(int n) {
 }
 void spawning() {
   const int n = static_cast<int>(std::max<std::uint64_t>(1500 / scaled, 100));
-  compare("(c) start and reap /bin/true, 1500 times", {{"posix_spawn, waitid", [&] { bare_true(n); }}, {"nbio", [&] { nbio_true(n); }, 1.10}});
+  compare("(c) start and reap /bin/true, 1500 times",
+          {{"posix_spawn, waitid", [&] { bare_true(n); }}, {"nbio", [&] { nbio_true(n); }, 1.10}});
   constexpr std::size_t size = 1 << 30;
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return;
   std::memset(memory, 1, size);
-  compare("(c) the same with 1 GiB resident", {{"posix_spawn, waitid", [&] { bare_true(n); }}, {"nbio", [&] { nbio_true(n); }, 1.20}});
+  compare("(c) the same with 1 GiB resident",
+          {{"posix_spawn, waitid", [&] { bare_true(n); }}, {"nbio", [&] { nbio_true(n); }, 1.20}});
   ::munmap(memory, size);
 }
 
@@ -271,18 +285,28 @@ void echo_cat() {
       ::waitpid(second, nullptr, 0);
     }
   };
-  compare("(f) echo | cat, 500 times", {{"two bare spawns", bare}, {"nbio", [&] { for (int i = 0; i < n; ++i) (void)(P({"/bin/echo", "x"}) | P({"/bin/cat"}))(); }, 1.20}});
+  compare("(f) echo | cat, 500 times", {{"two bare spawns", bare},
+                                        {"nbio",
+                                         [&] {
+                                           for (int i = 0; i < n; ++i)
+                                             (void)(P({"/bin/echo", "x"}) | P({"/bin/cat"}))();
+                                         },
+                                         1.20}});
 }
 
 void many_cats() {
   const std::uint64_t octets = (UINT64_C(64) << 20) / scaled;
   std::string line = "head -c " + std::to_string(octets) + " /dev/zero";
   for (int i = 0; i < 200; ++i) line += " | cat";
-  compare("(d) 64 MiB through 200 cats", {{"dash", [&] { dash(line + " > /dev/null"); }}, {"nbio", [&] {
-                                            fussy::nbio::pipe p = P({"head", "-c", std::to_string(octets), "/dev/zero"});
-                                            for (int i = 0; i < 200; ++i) p = std::move(p) | P({"cat"});
-                                            (void)(std::move(p) > "/dev/null")();
-                                          }, 1.05}});
+  compare("(d) 64 MiB through 200 cats",
+          {{"dash", [&] { dash(line + " > /dev/null"); }},
+           {"nbio",
+            [&] {
+              fussy::nbio::pipe p = P({"head", "-c", std::to_string(octets), "/dev/zero"});
+              for (int i = 0; i < 200; ++i) p = std::move(p) | P({"cat"});
+              (void)(std::move(p) > "/dev/null")();
+            },
+            1.05}});
 }
 
 void lines() {
@@ -293,18 +317,22 @@ void lines() {
     const std::string line(79, 'x');
     for (std::uint64_t i = 0; i < n; ++i) out << line << '\n';
   }
-  compare("(e) 1 GiB in lines of 80 octets, from a file", {{"std::getline", [&] {
-                                                  std::ifstream in(path);
-                                                  std::string line;
-                                                  std::uint64_t count = 0;
-                                                  while (std::getline(in, line)) count += line.size() == 79;
-                                                  expect(count == n);
-                                                }},
-                                               {"nbio by_line", [&] {
-                                                  std::uint64_t count = 0;
-                                                  (void)(from_file(path) | by_line() | [&](view l) { count += l.size() == 79; } | discard())();
-                                                  expect(count == n);
-                                                }, 0.65}});
+  compare("(e) 1 GiB in lines of 80 octets, from a file",
+          {{"std::getline",
+            [&] {
+              std::ifstream in(path);
+              std::string line;
+              std::uint64_t count = 0;
+              while (std::getline(in, line)) count += line.size() == 79;
+              expect(count == n);
+            }},
+           {"nbio by_line",
+            [&] {
+              std::uint64_t count = 0;
+              (void)(from_file(path) | by_line() | [&](view l) { count += l.size() == 79; } | discard())();
+              expect(count == n);
+            },
+            0.65}});
   ::unlink(path.c_str());
 }
 
@@ -314,12 +342,16 @@ int main(int argc, char** argv) {
   std::vector<std::string> names;
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
-    if (arg == "--scale" && i + 1 < argc) scaled = static_cast<std::uint64_t>(std::atoll(argv[++i]));
-    else if (arg == "--rounds" && i + 1 < argc) rounds = std::atoi(argv[++i]);
-    else names.push_back(arg);
+    if (arg == "--scale" && i + 1 < argc)
+      scaled = static_cast<std::uint64_t>(std::atoll(argv[++i]));
+    else if (arg == "--rounds" && i + 1 < argc)
+      rounds = std::atoi(argv[++i]);
+    else
+      names.push_back(arg);
   }
-  const std::pair<const char*, void (*)()> all[] = {{"joined", kernel_joined}, {"collected", collected}, {"spawn", spawning},
-                                                     {"echo", echo_cat},       {"cats", many_cats},      {"lines", lines}};
+  const std::pair<const char*, void (*)()> all[] = {{"joined", kernel_joined}, {"collected", collected},
+                                                    {"spawn", spawning},       {"echo", echo_cat},
+                                                    {"cats", many_cats},       {"lines", lines}};
   for (const auto& [name, run] : all)
     if (names.empty() || std::find(names.begin(), names.end(), name) != names.end()) run();
 }
