@@ -18,5 +18,5 @@ int main(int argc, char** argv) try {
   }
 } catch (const fussy::error& e) {
   std::cerr << e.what() << '\n';
-  return exit_status(e.code());
+  return fussy::exit_status(e.code());
 }

@@ -26,5 +26,5 @@ int main(int argc, char** argv) try {
   r.check();
 } catch (const fussy::error& e) {
   std::cerr << e.what() << '\n';
-  return exit_status(e.code());
+  return fussy::exit_status(e.code());
 }
