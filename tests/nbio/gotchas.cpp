@@ -591,6 +591,26 @@ TEST_CASE("an idle run does not wake up: no timer polls") {
   CHECK(after.ru_nvcsw - before.ru_nvcsw < 30);  // a few for the start and the end; polling every 10 ms would be 100
 }
 
+TEST_CASE("a copy of the host that is forked during a run, and holds its descriptors, does not make the run spin") {
+  job j = (P("echo x >&2; sleep 0.1").err(capture{}) | P("sleep 0.8")).start();
+  const pid_t copy = ::fork();
+  if (copy == 0) {
+    ::sleep(20);
+    ::_exit(0);
+  }
+  rusage before, after;
+  ::getrusage(RUSAGE_THREAD, &before);
+  CHECK(j.wait());
+  ::getrusage(RUSAGE_THREAD, &after);
+  CHECK(after.ru_nvcsw - before.ru_nvcsw < 30);
+  CHECK(after.ru_utime.tv_sec * 1000000 + after.ru_utime.tv_usec + after.ru_stime.tv_sec * 1000000 +
+            after.ru_stime.tv_usec - before.ru_utime.tv_sec * 1000000 - before.ru_utime.tv_usec -
+            before.ru_stime.tv_sec * 1000000 - before.ru_stime.tv_usec <
+        300000);
+  ::kill(copy, SIGKILL);
+  ::waitpid(copy, nullptr, 0);
+}
+
 TEST_CASE("descriptors above 2 that the library opened are not in a child") {
   std::vector<std::string> inherited{"3"};  // where ls itself opens the directory, or the first free number
   fussy::nbio::detail::each_number("/proc/self/fd", [&](int fd) {

@@ -264,7 +264,13 @@ private:
     s.out.reset();
   }
   void process_ended(running& r) {
-    if (r.who->ended() || !r.who->notice_end(r.spec->leads_group())) return;
+    if (r.who->ended()) return;
+    const int fd = r.who->fd();
+    remove_watch(fd);  // before it is closed: a copy of it in a fork of the host would keep it in the set, readable
+    if (!r.who->notice_end(r.spec->leads_group())) {
+      add_watch(fd, EPOLLIN, tag(kind::ended, index_of(r)));
+      return;
+    }
     exit_status& st = result_.stages[r.stage].st;
     st = r.who->status();
     if (died_of_sigpipe(r)) r.reader_had_left = reader_has_left(r);
@@ -291,7 +297,10 @@ private:
     if (!error_buffer_) error_buffer_ = std::make_unique_for_overwrite<char[]>(block_size);
     const ssize_t n = retry_eintr([&] { return ::read(r.err.get(), error_buffer_.get(), block_size); });
     if (n < 0 && errno == EAGAIN) return;
-    if (n <= 0) return r.err.reset();
+    if (n <= 0) {
+      remove_watch(r.err.get());
+      return r.err.reset();
+    }
     const view chunk(error_buffer_.get(), static_cast<std::size_t>(n));
     try {
       if (const auto* c = std::get_if<capture>(&r.spec->err)) {
@@ -324,6 +333,12 @@ private:
     if (errno == EPERM) return false;  // a file: always ready
     if (errno == EEXIST) return true;
     throw system_error("cannot wait for a descriptor", errno);
+  }
+  void remove_watch(int fd) const noexcept { (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+  std::size_t index_of(const running& r) const {
+    std::size_t i = 0;
+    while (&children_[i] != &r) ++i;
+    return i;
   }
   void set_watch(watch& w, bool on, std::uint32_t events, std::uint64_t t) {
     if (w.fd < 0 || w.always_ready || w.on == on) return;
@@ -478,6 +493,8 @@ private:
     }
     for (running& r : children_) {
       read_error_output(r);
+      if (!r.err) continue;
+      remove_watch(r.err.get());
       watch w{r.err.get(), true};
       keep_to_probe(w, r.err);
       r.err.reset();
