@@ -147,9 +147,10 @@ def machine():
 
 def inflate_engine(build):
     """What the build chose at set-up, from its own record."""
-    out = subprocess.run(["meson", "introspect", "--dependencies", build], capture_output=True, text=True).stdout
-    names = [d["name"] for d in json.loads(out)] if out else []
-    return "ISA-L" if "libisal" in names else "zlib"
+    out = subprocess.run(["meson", "introspect", "--dependencies", build], capture_output=True, text=True)
+    if out.returncode != 0:
+        return "?"
+    return "ISA-L" if "libisal" in [d["name"] for d in json.loads(out.stdout)] else "zlib"
 
 
 def main():
