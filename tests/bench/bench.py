@@ -65,27 +65,35 @@ class Disk:
         self.path = os.path.join(work, "disk")
         self.image = os.path.join(work, "disk.img")
         os.makedirs(self.path, exist_ok=True)
-        self.loop = os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None
-        if self.loop:
+        self.loop = self.attach(size_mb) if os.geteuid() == 0 and shutil.which("mkfs.ext4") else None
+
+    def attach(self, size_mb):
+        """One loop device for all runs, formatted through itself: formatting the image behind it would leave its cache stale."""
+        try:
             subprocess.run(["fallocate", "-l", f"{size_mb}M", self.image], check=True)
-            try:
-                self.fresh()
-            except subprocess.CalledProcessError:
-                self.loop = False
+            return subprocess.run(["losetup", "--find", "--show", self.image], check=True, capture_output=True,
+                                  text=True).stdout.strip()
+        except subprocess.CalledProcessError:
+            return None
 
     def fresh(self):
-        self.release()
+        self.unmount()
         if self.loop:
-            subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image], check=True)
-            subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
+            subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.loop], check=True)
+            subprocess.run(["mount", self.loop, self.path], check=True)
         else:
             shutil.rmtree(self.path, ignore_errors=True)
             os.makedirs(self.path)
         subprocess.run(["sync", "-f", self.path], check=True)
 
-    def release(self):
+    def unmount(self):
         if self.loop and os.path.ismount(self.path):
             subprocess.run(["umount", self.path], check=True)
+
+    def release(self):
+        self.unmount()
+        if self.loop:
+            subprocess.run(["losetup", "--detach", self.loop], check=True)
 
     def describe(self):
         return "a fresh ext4 on a preallocated loop image for each run" if self.loop else "a directory"
