@@ -97,9 +97,7 @@ content_result content::finish() {
     stop_comparing();
   }
   if (!file_) create();
-  struct stat st;
-  if (fstat(file_.get(), &st) != 0) throw disk_error("cannot look at", errno, path_, file_.get());
-  if (static_cast<std::uint64_t>(st.st_size) != size_ && ftruncate(file_.get(), static_cast<off_t>(size_)) != 0)
+  if (end_ != size_ && ftruncate(file_.get(), static_cast<off_t>(size_)) != 0)
     throw disk_error("cannot set the size of", errno, path_, file_.get());
   keeper_.apply(file_.get(), meta_, creation_mode(meta_), path_);
   return result_;
@@ -188,7 +186,7 @@ void content::copy_old(std::uint64_t length) {
     file_clone_range range{
         .src_fd = old_.get(), .src_offset = 0, .src_length = whole ? 0 : length - length % block, .dest_offset = 0};
     if ((whole || range.src_length > 0) && ioctl(file_.get(), FICLONERANGE, &range) == 0)
-      at = whole ? length : range.src_length;
+      end_ = at = whole ? length : range.src_length;
   }
   std::byte room[chunk];
   while (at < length) {
@@ -216,6 +214,7 @@ void content::write(std::uint64_t offset, byte_view bytes) {
     if (n < 0) throw disk_error("cannot write", errno, path_, file_.get(), size_ - offset);
     result_.written += static_cast<std::uint64_t>(n);
     offset += static_cast<std::uint64_t>(n);
+    end_ = std::max(end_, offset);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
 }

@@ -47,6 +47,7 @@ private:
   std::string path_, name_;
   const metadata& meta_;
   std::uint64_t size_, position_ = 0;
+  std::uint64_t end_ = 0;  // of the new file as it is on disk
   metadata_keeper& keeper_;
   sharing& how_;
   unique_fd file_, old_;  // comparing while old_ is open

@@ -79,12 +79,22 @@ class Disk:
     def fresh(self):
         self.unmount()
         if self.loop:
-            subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.loop], check=True)
+            self.format()
             subprocess.run(["mount", self.loop, self.path], check=True)
         else:
             shutil.rmtree(self.path, ignore_errors=True)
             os.makedirs(self.path)
         subprocess.run(["sync", "-f", self.path], check=True)
+
+    def format(self):
+        """Tried again for a minute: another process may hold a copy of the mount in a name space of its own."""
+        for _ in range(60):
+            made = subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.loop],
+                                  capture_output=True, text=True)
+            if made.returncode == 0:
+                return
+            time.sleep(1)
+        raise RuntimeError(f"cannot format {self.loop}: {made.stderr}")
 
     def unmount(self):
         if self.loop and os.path.ismount(self.path):
