@@ -27,6 +27,10 @@
  * The host   The library writes nothing to stdout or stderr, installs no signal handler, never exits, changes neither
  *            directory nor locale nor environment nor umask, and lets no C++ exception out. Children that the host
  *            started are never waited for.
+ * Memory     When an allocation fails, the function returns FUSSY_NO_MEMORY (or, where that was in the middle of an
+ *            install, what became of it) and leaks nothing. This holds for the library's own allocations: Botan and
+ *            libarchive may end the process when memory runs out inside of them; the target survives that as it
+ *            survives a power cut.
  * Fork       A handle belongs to the process that made it: in a forked child use none of them, free none of them, begin
  *            anew. Forking in one thread while another is inside the library is fine when the child soon calls exec;
  *            all descriptors of the library are close-on-exec.
@@ -371,6 +375,10 @@ FUSSY_API int32_t fussy_session_clean(fussy_session *session, uint32_t keep, uin
  * next operation. */
 FUSSY_API const char *fussy_session_removed(const fussy_session *session, uint32_t index);
 
+/* Since 0.1. Unpacks the package into the existing directory `directory`, for a look at it. The target is not used.
+ * `path` of the report is what was made; nothing is left there when the proof fails. */
+FUSSY_API int32_t fussy_session_unpack(fussy_session *session, const char *directory);
+
 /* Since 0.1. Proves the package without unpacking it; fussy_session_signer() tells who signed. */
 FUSSY_API int32_t fussy_session_verify(fussy_session *session);
 
@@ -544,6 +552,22 @@ typedef struct fussy_link_counts {
  * `counts` and `report` are optional. */
 FUSSY_API int32_t fussy_link_tree(const char *distribution, const char *target, int32_t kind, uint32_t options,
                                   fussy_link_counts *counts, fussy_report *report);
+
+/* ---- Migrations --------------------------------------------------------------------------------------------------- */
+
+/* Since 0.1. For the .pre-install of an older version: undoes the migrations of a data base that the version in
+ * `final_target` does not have, while the newer one is still current. Compares final_target/path with
+ * final_target/../current/path, where migrations are files named ????_*.py, and runs
+ * `admin migrate --noinput application NAME` for the last common one.
+ *
+ * admin    django-admin, or the path of a manage.py; NULL: only look.
+ * report   optional: `version` is the NAME to go back to, empty when nothing is to be undone; `output` the last lines
+ *          the command wrote.
+ *
+ * FUSSY_NOT_FOUND: no migration is in common; undoing all of them, and all data, is not done unasked.
+ * FUSSY_PROCESS_FAILED: see `output`. FUSSY_UNSUPPORTED: built without. */
+FUSSY_API int32_t fussy_roll_back(const char *final_target, const char *application, const char *path,
+                                  const char *admin, fussy_report *report);
 
 /* ---- Pipes: processes, and functions of the host between them ------------------------------------------------------ */
 

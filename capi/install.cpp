@@ -12,6 +12,26 @@ using namespace fussy::capi;
 
 namespace {
 
+/// A fresh directory, mode 0700, that goes with everything in it.
+class private_directory {
+public:
+  explicit private_directory(const std::filesystem::path& parent) : path_((parent / ".fussy-XXXXXX").string()) {
+    if (::mkdtemp(path_.data()) == nullptr)
+      throw system_error("cannot make a directory in", errno, parent.string(),
+                         "name a directory that can be written to");
+  }
+  private_directory(const private_directory&) = delete;
+  private_directory& operator=(const private_directory&) = delete;
+  ~private_directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const noexcept { return path_; }
+
+private:
+  std::string path_;
+};
+
 void keep(fussy_session& session, install::report done) {
   if (!done.signers.empty()) copy_text(session.report.signer, done.signers.front().key.hex());
   describe(session.report, done);
@@ -32,6 +52,17 @@ install::report verified(const openpgp::verification& proof) {
   install::report done;
   done.signers = proof.signers();
   done.encrypted = proof.encrypted();
+  return done;
+}
+
+/// Unpacks into a private place in `directory`; what was made gets its name there once it is proven.
+template <class Package>
+install::report unpack_into(const std::filesystem::path& directory, Package&& package, const install::options& how) {
+  private_directory room(directory);
+  install::report done = install::unpack(std::forward<Package>(package), room.path(), how);
+  const std::filesystem::path from = std::exchange(done.path, directory / done.version);
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, done.path.c_str(), RENAME_NOREPLACE) != 0)
+    throw system_error("cannot make", errno, done.path.string(), "name a directory that has nothing of this name");
   return done;
 }
 
@@ -89,6 +120,13 @@ int32_t fussy_session_install(fussy_session* session) {
 int32_t fussy_session_install_bytes(fussy_session* session) {
   return with_package(session, [](auto&& package, const install::options& how) {
     return install::install_bytes(std::forward<decltype(package)>(package), how);
+  });
+}
+
+int32_t fussy_session_unpack(fussy_session* session, const char* directory) {
+  return with_package(session, [&](auto&& package, const install::options& how) {
+    if (directory == nullptr) refuse("fussy_session_unpack", "there is no directory", "pass one that exists");
+    return unpack_into(std::filesystem::absolute(directory), std::forward<decltype(package)>(package), how);
   });
 }
 

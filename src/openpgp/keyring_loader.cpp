@@ -1,7 +1,12 @@
 #include "keyring_loader.hpp"
 
+#include <dirent.h>
+
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <memory>
+#include <string_view>
 
 #include "armor.hpp"
 #include "keybox.hpp"
@@ -41,17 +46,28 @@ bool is_key(packet_type type) {
 }
 bool is_secret_key(packet_type type) { return type == packet_type::secret_key || type == packet_type::secret_subkey; }
 
+error unreadable(const fs::path& directory, int number) {
+  return error(number == ENOMEM ? errc::no_memory : errc::keyring_unusable,
+               {.what = "cannot read key ring " + directory.string(),
+                .why = errno_text(number),
+                .remedy = "check the path and its permissions",
+                .path = directory.string(),
+                .system = number});
+}
+
+/// Not by fs::directory_iterator: libstdc++ copies the path inside a noexcept constructor, so that running out of
+/// memory there ends the process.
 std::vector<fs::path> sorted_entries(const fs::path& directory) {
-  std::error_code problem;
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(directory.c_str()), ::closedir);
+  if (!stream) throw unreadable(directory, errno);
   std::vector<fs::path> entries;
-  for (fs::directory_iterator at(directory, problem), end; !problem && at != end; at.increment(problem))
-    entries.push_back(at->path());
-  if (problem)
-    throw error(errc::keyring_unusable, {.what = "cannot read key ring " + directory.string(),
-                                         .why = problem.message(),
-                                         .remedy = "check the path and its permissions",
-                                         .path = directory.string(),
-                                         .system = problem.value()});
+  while (errno = 0, true) {
+    const dirent* entry = ::readdir(stream.get());
+    if (!entry) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") entries.push_back(directory / name);
+  }
+  if (errno != 0) throw unreadable(directory, errno);
   std::sort(entries.begin(), entries.end());
   return entries;
 }

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -93,9 +94,11 @@ public:
   }
   /// Everything that is not private to the library, by name.
   std::string listing() const {
-    std::string all;
+    std::set<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
-      if (entry.path().filename() != ".fussy") all += entry.path().filename().string() + "\n";
+      if (entry.path().filename() != ".fussy") names.insert(entry.path().filename().string());
+    std::string all;
+    for (const std::string& name : names) all += name + "\n";
     return all;
   }
   bool has_litter() const {

@@ -406,6 +406,29 @@ TEST_CASE("install_bytes unpacks and does not enable") {
   CHECK(d.current() == "fw-1");
 }
 
+TEST_CASE("unpack makes one directory, or nothing") {
+  device d;
+  temporary_directory room;
+  const auto entries = [&] {
+    const std::filesystem::directory_iterator begin(room.path()), end;
+    return std::distance(begin, end);
+  };
+  fussy_session_set_package_path(d, the_vendor().package("fw-1").c_str());
+  CHECK(fussy_session_unpack(d, room.path().c_str()) == FUSSY_OK);
+  CHECK(std::string(d.report().path) == (room / "fw-1").string());
+  CHECK(slurp(room / "fw-1" / "app") == "fw-1\n");
+  CHECK(entries() == 1);
+  CHECK(fussy_session_unpack(d, room.path().c_str()) != FUSSY_OK);  // the name is taken: nothing is replaced
+  CHECK(entries() == 1);
+  const std::string content = slurp(the_vendor().package("fw-2"));
+  source half{.bytes = content.substr(0, content.size() / 2)};
+  fussy_session_set_package_callback(d, source::read, &half);
+  CHECK(fussy_session_unpack(d, room.path().c_str()) != FUSSY_OK);
+  CHECK(entries() == 1);
+  CHECK(fussy_session_unpack(d, nullptr) == FUSSY_USAGE);
+  CHECK(d.listing().empty());  // the target is not used
+}
+
 TEST_CASE("verify says who signed and when, and unpacks nothing") {
   device d;
   fussy_session_set_package_path(d, the_vendor().package("fw-1").c_str());
@@ -530,6 +553,7 @@ TEST_CASE("every function answers a NULL handle, as after freeing, with a status
                               fussy_session_enable(s, "x"),
                               fussy_session_recover(s),
                               fussy_session_clean(s, 0, nullptr),
+                              fussy_session_unpack(s, "/"),
                               fussy_session_verify(s),
                               fussy_session_signer(s, 0, &signer),
                               fussy_session_status(s, &target),

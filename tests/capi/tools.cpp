@@ -65,6 +65,29 @@ TEST_CASE("a tree of links is made, and made up to date") {
   CHECK(report.message[0] != '\0');
 }
 
+TEST_CASE("migrations that an older version does not know are undone by its tool") {
+  if ((fussy_features() & FUSSY_FEATURE_MIGRATIONS) == 0) return;
+  temporary_directory d;
+  for (const char* version : {"new", "old"}) std::filesystem::create_directories(d / version / "shop");
+  for (const char* file : {"new/shop/0001_first.py", "new/shop/0002_price.py", "old/shop/0001_first.py"})
+    std::ofstream(d / file) << "#";
+  std::filesystem::create_symlink("new", d / "current");
+  std::ofstream(d / "manage") << "#!/bin/sh\necho \"$@\"\n";
+  std::filesystem::permissions(d / "manage", std::filesystem::perms(0755));
+  const std::string old = (d / "old").string(), tool = (d / "manage").string();
+  fussy_report report = FUSSY_REPORT_INIT;
+  REQUIRE(fussy_roll_back(old.c_str(), "shop", "shop", nullptr, &report) == FUSSY_OK);
+  CHECK(std::string(report.version) == "0001_first");
+  CHECK(std::string(report.output).empty());
+  REQUIRE(fussy_roll_back(old.c_str(), "shop", "shop", tool.c_str(), &report) == FUSSY_OK);
+  CHECK(std::string(report.output) == "migrate --noinput shop 0001_first\n");
+  REQUIRE(fussy_roll_back((d / "new").c_str(), "shop", "shop", tool.c_str(), &report) == FUSSY_OK);
+  CHECK(std::string(report.version).empty());
+  std::filesystem::remove(d / "old/shop/0001_first.py");
+  CHECK(fussy_roll_back(old.c_str(), "shop", "shop", tool.c_str(), &report) == FUSSY_NOT_FOUND);
+  CHECK(fussy_roll_back(nullptr, "shop", "shop", nullptr, nullptr) == FUSSY_USAGE);
+}
+
 struct pipe_handle {
   pipe_handle() { REQUIRE(fussy_pipe_new(&p) == FUSSY_OK); }
   ~pipe_handle() { fussy_pipe_free(p); }

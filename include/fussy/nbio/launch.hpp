@@ -162,16 +162,27 @@ inline void run::start_process(actor& a, joint in, joint out) {
   unique_fd err_of_ours;
   const unique_fd err = open_error_output(spec, err_of_ours);
   const int err_of_child = std::holds_alternative<to_stdout>(spec.err) ? STDOUT_FILENO : err.get();
-  const started s = spawn(spec, in.fd.get(), out.fd.get(), err_of_child);
+  running& r = children_.emplace_back();  // room first: what runs must have somebody who waits for it
+  started s;
+  try {
+    s = spawn(spec, in.fd.get(), out.fd.get(), err_of_child);
+    if (s.error == 0) r.who.emplace(s.pid);
+  } catch (...) {
+    children_.pop_back();
+    if (s.pid > 0) {
+      ::kill(s.pid, SIGKILL);
+      retry_eintr([&] { return ::waitpid(s.pid, nullptr, 0); });
+    }
+    throw;
+  }
   if (s.error != 0) {
+    children_.pop_back();
     result_.stages[a.first].spawn_errno = s.error;
     return fail(a.first, nullptr);
   }
-  a.index = children_.size();
-  running& r = children_.emplace_back();
+  a.index = children_.size() - 1;
   r.stage = a.first;
   r.spec = &spec;
-  r.who = std::make_unique<child>(s.pid);
   r.err = std::move(err_of_ours);
   r.out_pipe = out.inode;
   result_.stages[a.first].st = r.who->status();

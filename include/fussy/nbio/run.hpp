@@ -170,7 +170,7 @@ private:
   struct running {
     std::size_t stage;
     const process_spec* spec;
-    std::unique_ptr<child> who;
+    std::optional<child> who;     // in place: once a process runs, nothing may fail that leaves it to nobody
     unique_fd err;                // what it says on its error output, when that is ours to read
     ino_t out_pipe = 0;           // the pipe to the next process, when they are joined by the kernel
     bool reader_had_left = true;  // when it died of SIGPIPE: whether its reader had closed

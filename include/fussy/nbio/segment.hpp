@@ -99,6 +99,7 @@ public:
   /// Moves at most `turns` chunks. Never blocks. @return what it waits for.
   wants pump(bytes& collected, std::size_t limit, int turns) {
     turn_due = false;
+    if (chain.empty()) return wants::nothing;  // its run failed before it was put together
     while (turns-- > 0) {
       if (!pending_.empty()) {
         const wants w = write_pending();
@@ -123,7 +124,7 @@ public:
     return wants::turn;
   }
   /// For target::caller.
-  got pull(view& chunk) { return chain.back()->next(chunk); }
+  got pull(view& chunk) { return chain.empty() ? got::end : chain.back()->next(chunk); }
   /// Its source was read to the end, not left because what follows had enough.
   bool had_all() const noexcept { return !chain.empty() && chain.front()->ended(); }
   std::uint64_t taken() const noexcept { return chain.empty() ? 0 : chain.front()->moved(); }
