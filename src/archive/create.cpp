@@ -78,7 +78,9 @@ public:
     check(archive_write_open(archive_.get(), this, nullptr, take_block, nullptr));
   }
   ~packing() {
-    if (!closed_) archive_write_fail(archive_.get());
+    // Given up half-way: libarchive writes its end all the same, into nothing. (archive_write_fail() would say so to it,
+    // but then libarchive 3.6 frees less than it has.)
+    discard_ = discard_ || !closed_;
     archive_.reset();
     if (before_) uselocale(before_);
     if (utf8_) freelocale(utf8_);
@@ -104,13 +106,12 @@ private:
   static la_ssize_t take_block(struct ::archive*, void* self, const void* data, std::size_t size) {
     auto& me = *static_cast<packing*>(self);
     try {
-      if (!me.problem_) me.to_.write({static_cast<const std::byte*>(data), size});
+      if (!me.discard_) me.to_.write({static_cast<const std::byte*>(data), size});
     } catch (...) {
-      me.problem_ = std::current_exception();  // must not cross libarchive's C frames
+      me.problem_ = std::current_exception();  // must not cross libarchive's C frames; check() throws it behind them
+      me.discard_ = true;
     }
-    if (!me.problem_) return static_cast<la_ssize_t>(size);
-    archive_set_error(me.archive_.get(), ECANCELED, "the writer failed");
-    return -1;
+    return static_cast<la_ssize_t>(size);
   }
 
   void check(la_ssize_t status) {
@@ -284,6 +285,7 @@ private:
   std::map<std::pair<dev_t, ino_t>, std::string> seen_;
   std::exception_ptr problem_;
   bool closed_ = false;
+  bool discard_ = false;  // what is still written goes nowhere
 };
 
 }  // namespace
