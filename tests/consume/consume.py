@@ -90,7 +90,7 @@ def _(t):
     if not shutil.which("cmake"):
         raise Skipped("cmake is not installed")
     environment = {"CC": CC[-1], "CXX": CXX[-1], "PKG_CONFIG_PATH": None}
-    t.must("cmake", "-S", t.source("cmake"), "-B", t.at("build"), "-DCMAKE_PREFIX_PATH=" + t.prefix,
+    t.must("cmake", "-G", "Ninja", "-S", t.source("cmake"), "-B", t.at("build"), "-DCMAKE_PREFIX_PATH=" + t.prefix,
            "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DFUSSY_APPS=" + HERE, env=environment)
     t.must("cmake", "--build", t.at("build"), env=environment)
     t.says(t.at("build", "app"))
@@ -105,7 +105,7 @@ def _(t):
         raise Skipped("cmake is not installed")
     for version in ("0.9", "1.0"):
         t.write("CMakeLists.txt", f"cmake_minimum_required(VERSION 3.18)\nproject(host C)\nfind_package(fussy {version} REQUIRED)\n")
-        done = t.run("cmake", "-S", t.path, "-B", t.at("build"), "-DCMAKE_PREFIX_PATH=" + t.prefix)
+        done = t.run("cmake", "-G", "Ninja", "-S", t.path, "-B", t.at("build"), "-DCMAKE_PREFIX_PATH=" + t.prefix)
         check(done.code != 0 and "requested version" in done.err, repr(done))
 
 
@@ -142,12 +142,16 @@ def _(t):
     check(t.must(os.path.join(bin_directory, "fussy-south-rollback"), "--version").out.startswith("fussy-southrollback "))
 
 
-@sentence("what is installed is headers, libraries, their descriptions, pages and commands, nothing else")
+# What connects fussy to shells and to other updaters (data/).
+DATA = ("share/mender/modules/v3/fussy", "share/fussy/", "share/bash-completion/completions/fussy-", "share/zsh/site-functions/_fussy")
+
+
+@sentence("what is installed is headers, libraries, their descriptions, pages, commands and data, nothing else")
 def _(t):
     for parent, _, files in os.walk(t.prefix):
         for name in files:
             path = os.path.relpath(os.path.join(parent, name), t.prefix)
-            good = path.startswith(("include/fussy/", "bin/fussy-", "share/man/man")) or path == "include/fussy.h" or (
+            good = path.startswith(("include/fussy/", "bin/fussy-", "share/man/man", *DATA)) or path == "include/fussy.h" or (
                 path.startswith("lib") and (name.startswith("libfussy") or name in ("fussy.pc", "fussy++.pc") or "/cmake/fussy/" in path))
             check(good, f"{path} is installed")
     check(os.path.exists(t.prefix + "/share/man/man3/fussy.h.3"), "fussy.h(3) is missing")
