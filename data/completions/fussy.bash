@@ -13,12 +13,19 @@ _fussy() {
       "fussy-install-bytes --keyring" | \
       "fussy-install-bytes -t" | \
       "fussy-install-bytes --target" | \
+      "fussy-link-tree -d" | \
+      "fussy-link-tree --directory" | \
+      "fussy-link-tree -t" | \
+      "fussy-link-tree --target" | \
       "fussy-pack -r" | \
       "fussy-pack --root" | \
       "fussy-pack --homedir" | \
       "fussy-recover -t" | \
       "fussy-recover --target" | \
       "fussy-sign --homedir" | \
+      "fussy-southrollback -f" | \
+      "fussy-southrollback --final_target" | \
+      "fussy-southrollback --final-target" | \
       "fussy-status -t" | \
       "fussy-status --target" | \
       "fussy-unpack -k" | \
@@ -37,6 +44,8 @@ _fussy() {
       "fussy-install-bytes --file" | \
       "fussy-install-bytes -l" | \
       "fussy-install-bytes --logfile" | \
+      "fussy-keys -k" | \
+      "fussy-keys --keyring" | \
       "fussy-pack --passphrase-file" | \
       "fussy-recover -l" | \
       "fussy-recover --logfile" | \
@@ -55,6 +64,18 @@ _fussy() {
       "fussy-install --hook-timeout" | \
       "fussy-install-bytes --wait" | \
       "fussy-install-bytes --hook-timeout" | \
+      "fussy-link-tree -H" | \
+      "fussy-link-tree --hard" | \
+      "fussy-link-tree -c" | \
+      "fussy-link-tree --copy" | \
+      "fussy-lock -t" | \
+      "fussy-lock --timeout" | \
+      "fussy-lock -w" | \
+      "fussy-lock --wait" | \
+      "fussy-lock -k" | \
+      "fussy-lock --kill-after" | \
+      "fussy-lock -E" | \
+      "fussy-lock --conflict-exit-code" | \
       "fussy-pack -x" | \
       "fussy-pack --exclude" | \
       "fussy-pack -t" | \
@@ -71,7 +92,19 @@ _fussy() {
       "fussy-sign --key" | \
       "fussy-sign -e" | \
       "fussy-sign --encrypt-for" | \
-      "fussy-sign --passphrase-fd")
+      "fussy-sign --passphrase-fd" | \
+      "fussy-southrollback -p" | \
+      "fussy-southrollback --path" | \
+      "fussy-southrollback -a" | \
+      "fussy-southrollback --app" | \
+      "fussy-southrollback -d" | \
+      "fussy-southrollback --django-admin" | \
+      "fussy-southrollback --python" | \
+      "fussy-southrollback -c" | \
+      "fussy-southrollback --command" | \
+      "fussy-southrollback -m" | \
+      "fussy-southrollback --pattern" | \
+      "fussy-southrollback --zero-name")
       COMPREPLY=()
       return
       ;;
@@ -85,9 +118,13 @@ _fussy() {
     "fussy-clean -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --keep" -- "$current") ;;
     "fussy-install -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target -l --logfile --wait -v --verbose --hook-timeout -u --unpacked" -- "$current") ;;
     "fussy-install-bytes -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
+    "fussy-keys -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -k --keyring --with-colons --ignore-expiry" -- "$current") ;;
+    "fussy-link-tree -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -d --directory -t --target -H --hard -c --copy -r --relative -b --backup -p --prune -n --dry-run -v --verbose" -- "$current") ;;
+    "fussy-lock -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --timeout -w --wait -k --kill-after -E --conflict-exit-code -q --quiet -o --close --foreground" -- "$current") ;;
     "fussy-pack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -r --root -x --exclude -u --unsigned -t --tarname -c --compress --level --root-owner -v --verbose -k --key -e --encrypt-for --homedir -a --armor --passphrase-file --passphrase-fd" -- "$current") ;;
     "fussy-recover -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
     "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --filename -k --key -e --encrypt-for --homedir -a --armor --passphrase-file --passphrase-fd" -- "$current") ;;
+    "fussy-southrollback -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --final_target --final-target -p --path -a --app -d --django-admin --python -c --command -m --pattern --zero --zero-name -n --dry-run" -- "$current") ;;
     "fussy-status -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target --json" -- "$current") ;;
     "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -v --verbose" -- "$current") ;;
     *) case "$command" in
@@ -98,6 +135,13 @@ _fussy() {
       fussy-install-bytes)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      ;;
+      fussy-link-tree)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -d -- "$current")
+      ;;
+      fussy-lock)
+      COMPREPLY=()
       ;;
       fussy-sign)
       compopt -o filenames 2>/dev/null
@@ -114,4 +158,4 @@ _fussy() {
     esac ;;
   esac
 }
-complete -F _fussy fussy-clean fussy-install fussy-install-bytes fussy-pack fussy-recover fussy-sign fussy-status fussy-unpack
+complete -F _fussy fussy-clean fussy-install fussy-install-bytes fussy-keys fussy-link-tree fussy-lock fussy-pack fussy-recover fussy-sign fussy-southrollback fussy-status fussy-unpack

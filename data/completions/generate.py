@@ -12,9 +12,13 @@ COMMANDS = [
     "fussy-clean",
     "fussy-install",
     "fussy-install-bytes",
+    "fussy-keys",
+    "fussy-link-tree",
+    "fussy-lock",
     "fussy-pack",
     "fussy-recover",
     "fussy-sign",
+    "fussy-southrollback",
     "fussy-status",
     "fussy-unpack",
 ]
@@ -30,6 +34,10 @@ class Option:
         choices = re.search(r":\{([^}]*)\}", argument)
         self.choices = choices.group(1).split(",") if choices else []
         self.argument = re.split(r"[ =:]", argument)[0]
+        if "=/" in argument:  # a path by default: a file, or a directory
+            self.argument = "DIR" if self.argument == "DIR" else "FILE"
+        elif self.argument == "TARGET":
+            self.argument = "DIR"
 
 
 def entries(help_text, heading):
