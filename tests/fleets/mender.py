@@ -80,7 +80,7 @@ class MenderDevice(Device):
         if os.geteuid() != 0:
             raise Skipped("needs root, for a mount namespace")
         super().__init__()
-        self.write("mender/modules/v3/.keep")
+        os.makedirs(self.at("mender/modules/v3"))
         shutil.copy(MODULE, self.at("mender/modules/v3/fussy"))
         self.write("mender/etc/artifact_info", "artifact_name=factory-0\n")
         self.write("mender/data/device_type", "device_type=testdev\n")
@@ -114,6 +114,10 @@ class MenderDevice(Device):
             payloads = [(f"{name}.tar.gz.gpg", f.read())]
         return self.mender("install", self.write(f"{name}.mender", artifact(name, payloads)))
 
+    def artifact(self):
+        """The name of what the client believes to be installed."""
+        return self.mender("show-artifact").out.strip()
+
     def provides(self):
         return dict(
             line.split("=", 1) for line in self.mender("show-provides").out.splitlines() if "=" in line
@@ -129,7 +133,7 @@ def _(t):
     done = t.mender("commit")
     equal(done.code, 0, done)
     equal(t.live(), "app-2")
-    equal(t.provides().get("artifact_name"), "app-2")
+    equal(t.artifact(), "app-2")
     equal(t.provides().get("rootfs-image.fussy.version"), "app-2")
     equal(t.versions(), ["app-1", "app-2"])
 
@@ -142,7 +146,7 @@ def _(t):
     equal(done.code, 0, done)
     equal(t.live(), "app-1", done)
     equal(t.versions(), ["app-1"], done)
-    equal(t.provides().get("artifact_name"), "factory-0")
+    equal(t.artifact(), "factory-0")
 
 
 @sentence("a rollback goes back to failsafe when the version before is gone")
@@ -164,7 +168,7 @@ def _(t):
     equal(t.live(), "app-1", done)
     equal(t.versions(), ["app-1"], done)
     check("no such sensor" in done.err + done.out, done)
-    equal(t.provides().get("artifact_name"), "factory-0")
+    equal(t.artifact(), "factory-0")
     check(t.mender("commit").code == 2, "nothing may be left to commit")
 
 
@@ -247,12 +251,12 @@ def cut_during_install(t, hook):
         check(time.monotonic() < deadline and client.poll() is None, "the hook never ran")
         time.sleep(0.02)
     client.send_signal(signal.SIGKILL)  # --kill-child: the namespace, and so all in it, goes with it
-    client.wait()
+    client.wait()  # for the first process only: the lock is free when the last one is gone, so what follows waits for it
 
 
 def after_the_cut(t):
     """What a device does when power is back: recovery at boot, then what Mender's states would be given."""
-    t.must("fussy-recover", "-t", t.target, env={"PATH": os.environ["PATH"]})
+    t.must("fussy-recover", "-t", t.target, "--wait", "30")
     tree = t.at("mender/data/modules/v3/payloads/0000/tree")
     check(os.path.isdir(tree), "the client keeps the tree of an update in flight")
     for state in ("ArtifactRollback", "ArtifactRollback", "ArtifactFailure", "Cleanup", "Cleanup"):
@@ -281,7 +285,7 @@ def _(t):
 @sentence("after a power cut in ArtifactInstall the client can install again")
 def _(t):
     cut_during_install(t, "post_install")
-    t.must("fussy-recover", "-t", t.target, env={"PATH": os.environ["PATH"]})
+    t.must("fussy-recover", "-t", t.target, "--wait", "30")
     t.mender("rollback")
     done = t.mender_install("app-3")
     equal(done.code, 0, done)
