@@ -1,0 +1,178 @@
+"""What `meson install` lays out, and whether the packaging knows all of it. With the argument --long (before a name): builds
+the Debian packages and the release archive as well."""
+import fnmatch
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+from sentences import Skipped, check, equal, main, sentence  # noqa: E402
+
+BUILD = os.environ["FUSSY_BUILD"]
+LONG = sys.argv[1:2] == ["--long"]
+if LONG:
+    del sys.argv[1]
+
+
+def must(*argv, **named):
+    done = subprocess.run(argv, capture_output=True, text=True, **named)
+    check(done.returncode == 0, f"{' '.join(argv)}: {done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def build_options():
+    options = json.loads(must("meson", "introspect", BUILD, "--buildoptions"))
+    return {option["name"]: option["value"] for option in options}
+
+
+def installed(t):
+    """All files `meson install` makes, as a distribution has them: below /usr."""
+    must("meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", env=dict(os.environ, DESTDIR=t.at("root")))
+    prefix = t.at("root") + build_options()["prefix"]
+    found = {}
+    for parent, _, files in os.walk(t.at("root")):
+        for name in files:
+            path = os.path.join(parent, name)
+            check(path.startswith(prefix + "/"), f"{path} is outside the prefix")
+            found["usr/" + os.path.relpath(path, prefix)] = path
+    return found
+
+
+@sentence("the recipes for Debian, Buildroot and Yocto agree with the Meson files")
+def _(t):
+    must(sys.executable, os.path.join(ROOT, "packaging", "check"))
+
+
+@sentence("meson install lays commands, libraries, headers and the rest where a distribution expects them")
+def _(t):
+    found = installed(t)
+    lib = "usr/" + build_options()["libdir"]
+    for wanted in (
+        "usr/bin/fussy-install",
+        "usr/bin/fussy-pack",
+        "usr/include/fussy.h",
+        "usr/include/fussy/install.hpp",
+        f"{lib}/libfussy.so",
+        f"{lib}/libfussy.so.1",
+        f"{lib}/libfussy.a",
+        f"{lib}/libfussy++.a",
+        f"{lib}/pkgconfig/fussy.pc",
+        f"{lib}/pkgconfig/fussy++.pc",
+        f"{lib}/cmake/fussy/fussyConfig.cmake",
+        "usr/share/man/man1/fussy-install.1",
+        "usr/share/man/man3/fussy.h.3",
+        "usr/share/bash-completion/completions/fussy-install",
+        "usr/share/bash-completion/completions/fussy-status",
+        "usr/share/zsh/site-functions/_fussy",
+        "usr/share/mender/modules/v3/fussy",
+        "usr/share/fussy/rauc/fussy-hook",
+        "usr/share/fussy/swupdate/fussy-swupdate",
+        "usr/share/fussy/systemd/fussy-recover.service",
+    ):
+        check(wanted in found, f"{wanted} is not installed")
+    for path in found:
+        check(not re.search(r"test|doctest|\.py$", os.path.basename(path)), f"{path} should not be installed")
+
+
+@sentence("every command has a manual page and a completion beside it")
+def _(t):
+    found = installed(t)
+    for path in [path for path in found if path.startswith("usr/bin/")]:
+        name = os.path.basename(path)
+        for wanted in (f"usr/share/man/man1/{name}.1", f"usr/share/bash-completion/completions/{name}"):
+            check(wanted in found, f"{wanted} is not installed")
+
+
+@sentence("scripts for others are executable and what is only read is not")
+def _(t):
+    for path, real in installed(t).items():
+        if os.path.islink(real):
+            continue
+        runs = path.startswith("usr/bin/") or path.startswith("usr/share/mender") or "-hook" in path
+        runs = runs or path.endswith("fussy-swupdate") or re.search(r"\.so\.[\d.]+$", path)
+        equal(os.stat(real).st_mode & 0o777, 0o755 if runs else 0o644, path)
+
+
+@sentence("each installed file belongs to exactly one Debian package")
+def _(t):
+    owners = {}
+    for list_path in glob.glob(os.path.join(ROOT, "packaging", "debian", "*.install")):
+        with open(list_path) as f:
+            patterns = [line.strip() for line in f if line.strip()]
+        for path in installed(t):
+            for pattern in patterns:
+                if fnmatch.fnmatch(path, pattern) or fnmatch.fnmatch(path, pattern + "/*"):
+                    owners.setdefault(path, set()).add(os.path.basename(list_path))
+    equal({path for path in installed(t) if path not in owners}, set(), "no package has")
+    equal({path: sorted(names) for path, names in owners.items() if len(names) > 1}, {}, "two packages have")
+
+
+@sentence("the scripts of data and packaging are POSIX shell without a complaint")
+def _(t):
+    scripts = [path for path in glob.glob(os.path.join(ROOT, "data", "*", "fussy*")) if not path.endswith((".service", ".bash"))]
+    scripts += [os.path.join(ROOT, "packaging", name) for name in ("deb", "debian/tests/smoke")]
+    check(len(scripts) >= 5, scripts)
+    if not shutil.which("shellcheck"):
+        raise Skipped("shellcheck is not installed")
+    must("shellcheck", "-s", "sh", *scripts)
+
+
+if LONG:
+
+    def built_packages(t):
+        """Builds them. @return the directory they are in"""
+        if not shutil.which("dh") or not shutil.which("lintian"):
+            raise Skipped("debhelper and lintian are not installed")
+        must(os.path.join(ROOT, "packaging", "deb"), t.at("deb"), env=dict(os.environ, DEB_BUILD_OPTIONS="nocheck parallel=2"))
+        return t.at("deb")
+
+    @sentence("the Debian source package builds libfussy1, libfussy-dev and fussy-tools, and lintian has no errors")
+    def _(t):
+        out = built_packages(t)
+        names = {os.path.basename(path).split("_")[0] for path in glob.glob(out + "/*.deb")}
+        equal({name for name in names if not name.endswith("-dbgsym")}, {"libfussy1", "libfussy-dev", "fussy-tools"})
+        changes = glob.glob(out + "/*.changes")
+        told = must("lintian", "--allow-root", "--no-tag-display-limit", "--fail-on", "error", *changes)
+        check("E: " not in told, told)
+        print(told)
+
+    @sentence("what the Debian packages hold does the main job, and a C program builds against them")
+    def _(t):
+        out = built_packages(t)
+        for deb in glob.glob(out + "/*.deb"):
+            if "-dbgsym_" not in deb:
+                must("dpkg-deb", "--extract", deb, t.at("machine"))
+        libraries = glob.glob(t.at("machine/usr/lib/*"))[0]
+        must(
+            "sh", os.path.join(ROOT, "packaging/debian/tests/smoke"),
+            env=dict(
+                os.environ,
+                AUTOPKGTEST_TMP=t.at("tmp"),
+                PATH=t.at("machine/usr/bin") + os.pathsep + os.environ["PATH"],
+                PKG_CONFIG_PATH=libraries + "/pkgconfig",
+                PKG_CONFIG_SYSROOT_DIR=t.at("machine"),
+                LD_LIBRARY_PATH=libraries,
+            ),
+        )  # fmt: skip
+
+    @sentence("the release archive builds and passes its tests from the archive alone")
+    def _(t):
+        tree = t.at("tree")
+        must("git", "clone", "--quiet", "--no-hardlinks", ROOT, tree)
+        must("meson", "setup", "build", cwd=tree)
+        must("meson", "dist", "-C", "build", "--no-tests", cwd=tree)
+        (archive,) = glob.glob(tree + "/build/meson-dist/fussy-*.tar.xz")
+        shutil.unpack_archive(archive, t.at("alone"))
+        (alone,) = glob.glob(t.at("alone/fussy-*"))
+        must("meson", "setup", "build", cwd=alone)
+        must("ninja", "-C", "build", cwd=alone)
+        must("meson", "test", "-C", "build", "--suite", "unit", cwd=alone)
+
+
+main()
