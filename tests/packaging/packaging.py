@@ -85,8 +85,9 @@ def _(t):
     found = installed(t)
     for path in [path for path in found if path.startswith("usr/bin/")]:
         name = os.path.basename(path)
-        for wanted in (f"usr/share/man/man1/{name}.1", f"usr/share/bash-completion/completions/{name}"):
-            check(wanted in found, f"{wanted} is not installed")
+        check(f"usr/share/man/man1/{name}.1" in found, f"{name} has no manual page")
+        is_alias = os.path.islink(found[path])  # of another command: another spelling, not another thing to complete
+        check(is_alias or f"usr/share/bash-completion/completions/{name}" in found, f"{name} has no completion")
 
 
 @sentence("scripts for others are executable and what is only read is not")
