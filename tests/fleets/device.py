@@ -4,9 +4,21 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 
 from sentences import Workspace, snapshot
+
+
+def need(*programs):
+    """Ends the whole test as skipped (77, Meson's number) where a system has no such program to drive."""
+    for program in programs:
+        if not shutil.which(program):
+            print(f"skipped: {program} is not installed")
+            sys.exit(77)
+    if os.geteuid() != 0:
+        print("skipped: needs root")
+        sys.exit(77)
 
 
 def scratch(prefix):

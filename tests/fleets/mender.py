@@ -13,8 +13,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
-from device import Device  # noqa: E402
-from sentences import Skipped, check, equal, main, sentence  # noqa: E402
+from device import Device, need  # noqa: E402
+from sentences import check, equal, main, sentence  # noqa: E402
 
 MODULE = os.path.join(HERE, "..", "..", "data", "mender", "fussy")
 
@@ -75,10 +75,6 @@ class MenderDevice(Device):
     """A device with a Mender client whose module and settings are visible to it alone (a mount namespace)."""
 
     def __init__(self):
-        if not shutil.which("mender"):
-            raise Skipped("mender-client is not installed")
-        if os.geteuid() != 0:
-            raise Skipped("needs root, for a mount namespace")
         super().__init__()
         os.makedirs(self.at("mender/modules/v3"))
         shutil.copy(MODULE, self.at("mender/modules/v3/fussy"))
@@ -316,4 +312,5 @@ def _(t):
     check(ask("ArtifactCommit").code != 0, "nothing was installed, so nothing can be committed")
 
 
+need("mender", "unshare")
 main(MenderDevice)

@@ -8,8 +8,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
-from device import Device, signing_certificate  # noqa: E402
-from sentences import Skipped, check, equal, main, sentence  # noqa: E402
+from device import Device, need, signing_certificate  # noqa: E402
+from sentences import check, equal, main, sentence  # noqa: E402
 
 HOOK = os.path.join(HERE, "..", "..", "data", "rauc", "fussy-hook")
 
@@ -51,11 +51,6 @@ hooks=install
 
 class RaucDevice(Device):
     def __init__(self):
-        for program, package in (("rauc", "rauc"), ("dbus-daemon", "dbus-daemon"), ("mksquashfs", "squashfs-tools")):
-            if not shutil.which(program):
-                raise Skipped(f"{package} is not installed")
-        if os.geteuid() != 0:
-            raise Skipped("needs root, to mount bundles")
         super().__init__()
         self.certificate, self.key = signing_certificate()
         os.makedirs(self.at("rauc/mnt"))
@@ -158,4 +153,5 @@ def _(t):
     check("hooks=install" in done.err, done)
 
 
+need("rauc", "dbus-daemon", "mksquashfs", "openssl")
 main(RaucDevice)

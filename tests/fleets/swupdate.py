@@ -7,8 +7,8 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
-from device import Device, signing_certificate  # noqa: E402
-from sentences import Skipped, check, equal, main, sentence  # noqa: E402
+from device import Device, need, signing_certificate  # noqa: E402
+from sentences import check, equal, main, sentence  # noqa: E402
 
 SCRIPT = os.path.join(HERE, "..", "..", "data", "swupdate", "fussy-swupdate")
 
@@ -28,9 +28,6 @@ def sha256(path):
 
 class SwupdateDevice(Device):
     def __init__(self):
-        for program in ("swupdate", "cpio", "openssl"):
-            if not shutil.which(program):
-                raise Skipped(f"{program} is not installed")
         super().__init__()
         self.certificate, self.key = signing_certificate()
         self.spooled = self.at("cache/app.tar.gz.gpg")
@@ -104,4 +101,5 @@ def _(t):
     check("does not name the package" in done.out + done.err, done)
 
 
+need("swupdate", "cpio", "openssl")
 main(SwupdateDevice)
