@@ -142,7 +142,8 @@ TEST_CASE("rnp: every algorithm, GnuPG's AEAD packet included") {
 }
 
 TEST_CASE("sq: its padding, its compressions, its notarizations") {
-  if (!test::output_of({"sq", "--version"}).starts_with("sq 0.")) {
+  const test::outcome version = test::run({"sq", "--version"});  // which sq 1 does not know
+  if (!version.ok() || !version.out.starts_with("sq 0.")) {
     MESSAGE("skipped: sq 1 has another command line than Debian 12's sq 0.27");
     return;
   }
