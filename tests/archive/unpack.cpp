@@ -107,8 +107,8 @@ TEST_CASE("archives of GNU tar, bsdtar and Python, in each of their formats, bec
   set_times(source / "v");
   check("tar -C " + from + " --format=posix -czf " + out + " v");
   check(
-      "python3 -c \"import tarfile, sys; tarfile.open(sys.argv[1], 'w:gz', format=tarfile.PAX_FORMAT).add(sys.argv[2], "
-      "'v')\" " +
+      "python3 -c \"import tarfile, sys; t = tarfile.open(sys.argv[1], 'w:gz', format=tarfile.PAX_FORMAT); "
+      "t.add(sys.argv[2], 'v'); t.close()\" " +
       out + " " + from + "/v");
   if (run("command -v bsdtar >/dev/null") == 0) check("bsdtar -C " + from + " -czf " + out + " v");
 }
