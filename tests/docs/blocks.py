@@ -1,4 +1,4 @@
-"""Runs the code of README and guides as it is printed, on a machine of its own: the host with our files installed, seen
+"""Runs the code of README, guides and manual pages as it is printed, on a machine of its own: the host with our files installed, seen
 through mount and process namespaces, so that /etc/fussy, /opt/firmware and /usr/local are the page's to change."""
 import functools
 import glob
@@ -10,11 +10,16 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "support")]
-from markdown import blocks  # noqa: E402
+from manual import examples  # noqa: E402
+from markdown import all_pages, blocks  # noqa: E402
 from sentences import Skipped, Workspace, check, main, sentence  # noqa: E402
 
 BUILD = os.environ["FUSSY_BUILD"]
 CHANGED = ("/etc", "/opt", "/var")  # what a page may write to, beside its own directory and the prefix
+
+LONG = sys.argv[1:2] == ["--long"]  # runs what is left to the long tests, and nothing else
+if LONG:
+    del sys.argv[1]
 
 C_PAGE = "#include <fussy.h>\n#include <stdio.h>\nint main(void) {{\n{code}{end}}}\n"
 CPP_PAGE = "#include <fussy/install.hpp>\n#include <cstdio>\nint main() {{\n{code}}}\n"
@@ -43,6 +48,9 @@ def installed():
 
 def step(t, block, number):
     """Shell that does what a block says."""
+    if block.file:
+        t.write(f"./{block.file}", block.code)
+        return ""
     if block.language == "sh":
         return block.code
     program = f"./.block-{number}"
@@ -63,7 +71,9 @@ def script(t, page):
     with open(os.path.join(ROOT, page), encoding="utf-8") as f:
         found = blocks(f.read())
     for number, block in enumerate(found):
-        if block.reason:
+        if LONG and block.reason and "long tests" in block.reason:
+            lines += ["cd source\n"]
+        elif block.reason:
             print(f"{page}:{block.line}: not run: {block.reason}")
             continue
         lines += [f"FUSSY_AT={page}:{block.line}\n", step(t, block, number)]
@@ -85,17 +95,32 @@ def namespace(t, prefix):
     return " && ".join([*mounts, "exec bash page.sh"])
 
 
+def manual_script(path):
+    """The examples of a manual page, one after the other on the same machine."""
+    with open(os.path.join(HERE, "manual-machine.sh"), encoding="utf-8") as f:
+        lines = ["set -euo pipefail\n", f.read()]
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        found = examples(f.read())
+    for number, example in enumerate(found, 1):
+        lines += [f"FUSSY_AT='{path}, example {number}'\n", example]
+    return "".join(lines), len(found)
+
+
 def run_page(t, page):
     if os.geteuid() != 0:
         raise Skipped("needs root, for mounts of its own")
     space, prefix, libraries = installed()
     os.mkdir(t.at("page"))
-    content, count = script(t, page)
+    if LONG:
+        os.mkdir(t.at("page/source"))
+        sources = [name for name in os.listdir(ROOT) if not name.startswith("build") and name != ".git"]
+        t.must("cp", "-a", "--", *sources, t.at("page/source"), cwd=ROOT)
+    content, count = script(t, page) if page.endswith(".md") else manual_script(page)
     check(count > 0, "no code found")
     t.write("page/page.sh", content)
     done = t.run(
         "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", namespace(t, prefix),
-        cwd=t.at("page"), timeout=300,
+        cwd=t.at("page"), timeout=3600 if LONG else 300,
         env={
             "PATH": f"{prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PKG_CONFIG_PATH": f"{libraries}/pkgconfig",
@@ -117,16 +142,22 @@ class Page(Workspace):
 
 
 def pages():
-    """README and guides that have code to run."""
-    for path in ["README.md", *sorted(glob.glob("docs/*.md", root_dir=ROOT))]:
+    """Pages that have code to run."""
+    for path in all_pages(ROOT):
         with open(os.path.join(ROOT, path), encoding="utf-8") as f:
-            if any(not block.reason for block in blocks(f.read())):
+            if any("long tests" in (block.reason or "") if LONG else not block.reason for block in blocks(f.read())):
                 yield path
 
 
 for path in pages():
 
     @sentence(f"the code of {path} works as it is printed")
+    def _(t, path=path):
+        run_page(t, path)
+
+for path in [] if LONG else sorted(glob.glob("docs/man/*.1", root_dir=ROOT)):
+
+    @sentence(f"the examples of {path} work as they are printed")
     def _(t, path=path):
         run_page(t, path)
 

@@ -9,7 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "support"), os.path.join(ROOT, "data", "completions")]
 from generate import COMMANDS, generate, options  # noqa: E402
-from markdown import anchors, blocks, links  # noqa: E402
+from markdown import LANGUAGES, all_blocks, all_pages, anchors, blocks, links, spans  # noqa: E402
 from sentences import Skipped, Workspace, check, equal, main, sentence  # noqa: E402
 
 
@@ -19,7 +19,7 @@ def text(path):
 
 
 def pages():
-    return sorted(glob.glob("*.md", root_dir=ROOT) + glob.glob("docs/**/*.md", root_dir=ROOT, recursive=True))
+    return all_pages(ROOT)
 
 
 def codes():
@@ -69,11 +69,36 @@ def _(t):
     equal([p for p in pages() if p not in seen and not p.startswith(".")], [])
 
 
-@sentence("a page whose code is not run says why")
+@sentence("whatever is printed as a block says what it is, and no command hides in what is not run")
 def _(t):
+    program = re.compile(r"^\s*(\$ |# )?(fussy-[a-z]+|gpg|meson|ninja|mender|mender-artifact|rauc|cc|c\+\+|curl|examples/|tests/run) ")
     for page in pages():
-        for block in blocks(text(page)):
-            check(block.reason is None or len(block.reason) > 8, f"{page}:{block.line}")
+        for block in all_blocks(text(page)):
+            where = f"{page}:{block.line}"
+            check(block.language in LANGUAGES, f"{where}: `{block.language}` is none of {', '.join(LANGUAGES)}")
+            if block.language == "text":
+                hidden = [line for line in block.code.splitlines() if program.match(line)]
+                equal(hidden, [], f"{where}: these are commands; print them as sh")
+
+
+@sentence("what is not run says why, and is little: what needs the network or the whole test suite")
+def _(t):
+    found = [(page, block) for page in pages() for block in blocks(text(page)) if block.reason]
+    for page, block in found:
+        check(re.search(r"continuous integration|long test|network", block.reason), f"{page}:{block.line}: {block.reason}")
+    check(len(found) <= 4, [f"{page}:{block.line}: {block.reason}" for page, block in found])
+
+
+@sentence("options in the running text are options the command has")
+def _(t):
+    known = {c: {s for o in options(t.must(c, "--help").out) for s in o.spellings} for c in commands()}
+    for page in pages():
+        for span in spans(text(page)):
+            words = re.split(r"[\s\"]+", span)
+            for command in (word for word in words[:1] if word in known):
+                for word in words[1:]:
+                    if re.fullmatch(r"--?[A-Za-z][\w-]*", word):
+                        check(word in known[command], f"{page}: `{span}`: {command} has no {word}")
 
 
 def commands():

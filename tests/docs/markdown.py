@@ -1,27 +1,44 @@
 """The code blocks and links of a Markdown file, as far as our pages use Markdown.
 
 A block is run when its language is sh, c, cpp or python, unless the line before it is <!-- test: not run, REASON -->.
-What a reader need not see stands in a comment, shell as well, at its place in the order:
+After <!-- test: file NAME --> it is written to that file instead, whatever its language: a later block compiles or
+calls it. What a reader need not see stands in a comment, shell as well, at its place in the order:
 
     <!-- test: setup
     mkdir build
     -->
 """
+import glob
+import os
 import re
 
 RUN = ("sh", "c", "cpp", "python")
+LANGUAGES = (*RUN, "text")  # nothing else can be printed: what nobody knows how to run would be passed over
 NOT_RUN = re.compile(r"^<!-- test: not run, (.+) -->$")
+FILE = re.compile(r"^<!-- test: file (\S+) -->$")
 SETUP = "<!-- test: setup"
 
 
 class Block:
-    def __init__(self, language, line, code, reason=None):
-        self.language, self.line, self.code, self.reason = language, line, code, reason
+    """`reason` is set when it is not run, `file` when it is written to a file."""
+
+    def __init__(self, language, line, code, reason=None, file=None):
+        self.language, self.line, self.code, self.reason, self.file = language, line, code, reason, file
+
+
+def all_pages(root):
+    """Every Markdown file of the project, wherever it stands."""
+    found = glob.glob("**/*.md", root_dir=root, recursive=True)
+    return sorted(p for p in found if not re.match(r"build|subprojects/|.*node_modules/", p) and os.path.isfile(os.path.join(root, p)))
 
 
 def blocks(text):
-    """What is to be run, in its order; `reason` is set where the page says why not."""
-    found, reason = [], None
+    """What is to be run, in its order."""
+    return [block for block in all_blocks(text) if block.language in RUN or block.file]
+
+
+def all_blocks(text):
+    found, reason, file = [], None, None
     lines = enumerate(text.splitlines(), 1)
     for number, line in lines:
         if line == SETUP:
@@ -29,13 +46,13 @@ def blocks(text):
         elif line.startswith("```") and len(line) >= 3:
             language = line[3:].strip()
             code = until(lines, "```", number)
-            if language in RUN:
-                found.append(Block(language, number + 1, code, reason))
-            reason = None
+            found.append(Block(language, number + 1, code, reason, file))
+            reason = file = None
         elif line.strip():
-            note = NOT_RUN.match(line)
-            reason = note.group(1) if note else None
-            if line.startswith("<!-- test:") and not note:
+            not_run, to_file = NOT_RUN.match(line), FILE.match(line)
+            reason = not_run.group(1) if not_run else None
+            file = to_file.group(1) if to_file else None
+            if line.startswith("<!-- test:") and not (reason or file):
                 raise AssertionError(f"line {number}: cannot read this note: {line}")
     return found
 
@@ -56,6 +73,11 @@ def without_code(text):
 def links(text):
     """Targets of links, those to other hosts left out."""
     return [t for t in re.findall(r"\]\(([^)\s]+)\)", without_code(text)) if "://" not in t and not t.startswith("mailto:")]
+
+
+def spans(text):
+    """What stands in the running text as `code`, in paragraphs and tables."""
+    return re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"<!--.*?-->", "", without_code(text), flags=re.DOTALL))
 
 
 def anchors(text):
