@@ -78,7 +78,7 @@ const public_key* encryption_key(const certificate& cert, std::string_view name,
   throw error(errc::no_secret_key,
               {.what = "cannot sign" + (who.empty() ? who : " as \"" + who + "\""),
                .why = why,
-               .remedy = "see fussy-keys for what is in the key ring, and name a key that may sign"});
+               .remedy = "name a key that may sign, and give its passphrase if it has one; fussy-keys lists what is in the key ring"});
 }
 
 [[noreturn]] void no_recipient(const std::string& who, const std::string& why) {

@@ -188,6 +188,13 @@ def _(t):
     t.must("zsh", "-f", "-n", os.path.join(ROOT, "data/completions/_fussy"))
 
 
+@sentence("the unit printed in the device's guide is the one that is installed")
+def _(t):
+    unit = text("data/systemd/fussy-recover.service").splitlines()
+    (printed,) = [b.code for b in all_blocks(text("docs/preparing-a-device.md")) if "[Unit]" in b.code]
+    equal([line for line in printed.splitlines() if line and line not in unit], [])
+
+
 @sentence("the pictures are what their text says")
 def _(t):
     for source in sorted(glob.glob(os.path.join(ROOT, "docs/pictures/*.txt"))):
