@@ -128,6 +128,7 @@ def run_page(t, page):
             "HOME": t.at("page"),
             "GNUPGHOME": None,
             "LANG": "C.UTF-8",
+            "TESTS": os.path.join(ROOT, "tests"),
             "BASH_ENV": t.write("trap.sh", "trap 'echo \"failed at ${FUSSY_AT:-?}: $BASH_COMMAND\" >&2' ERR\n"),
         },
     )  # fmt: skip

@@ -12,11 +12,13 @@ import tarfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "support"), os.path.join(ROOT, "tests", "docs")]
 from device import Device, need  # noqa: E402
-from sentences import check, equal, main, sentence  # noqa: E402
+from markdown import blocks  # noqa: E402
+from sentences import Skipped, check, equal, main, sentence  # noqa: E402
 
-MODULE = os.path.join(HERE, "..", "..", "data", "mender", "fussy")
+MODULE = os.path.join(ROOT, "data", "mender", "fussy")
 
 
 def tar(members):
@@ -134,6 +136,21 @@ def _(t):
     equal(t.versions(), ["app-1", "app-2"])
 
 
+@sentence("an Artifact made by mender-artifact, as docs/fleets.md says, is installed and committed")
+def _(t):
+    if not shutil.which("mender-artifact"):
+        raise Skipped("mender-artifact is not installed")
+    with open(os.path.join(ROOT, "docs", "fleets.md"), encoding="utf-8") as f:
+        (command,) = [block.code for block in blocks(f.read()) if block.code.startswith("mender-artifact")]
+    t.install("firmware-2.0")
+    shutil.copy(t.package("firmware-2.1"), t.path)
+    t.must("sh", "-euc", command)
+    done = t.mender("install", t.at("app-2.1.mender"))
+    equal((done.code, t.live()), (0, "firmware-2.1"), done)
+    equal(t.mender("commit").code, 0)
+    equal(t.artifact(), "app-2.1")
+
+
 @sentence("a rollback before the commit brings the version before back, and removes the new one")
 def _(t):
     t.install("app-1")
@@ -231,6 +248,13 @@ def _(t):
     equal(t.versions(), ["app-1"])
 
 
+def wait_for_hook(client, marker):
+    deadline = time.monotonic() + 60
+    while not os.path.exists(marker):
+        check(time.monotonic() < deadline and client.poll() is None, "the hook never ran")
+        time.sleep(0.02)
+
+
 def cut_during_install(t, hook):
     """Everything of the client dies at once while `hook` of the new version runs."""
     t.install("app-1")
@@ -242,10 +266,7 @@ def cut_during_install(t, hook):
     client = subprocess.Popen(
         t.mender_argv("install", path), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while not os.path.exists(marker):
-        check(time.monotonic() < deadline and client.poll() is None, "the hook never ran")
-        time.sleep(0.02)
+    wait_for_hook(client, marker)
     client.send_signal(signal.SIGKILL)  # --kill-child: the namespace, and so all in it, goes with it
     client.wait()  # for the first process only: the lock is free when the last one is gone, so what follows waits for it
 
@@ -274,6 +295,28 @@ def _(t):
     cut_during_install(t, "pre_install")
     equal(t.live(), "app-1")
     after_the_cut(t)
+    equal(t.live(), "app-1")
+    equal(t.versions(), ["app-1"])
+
+
+@sentence("the client alone is killed in ArtifactInstall: ArtifactRollback waits for the hook that still runs, then goes back")
+def _(t):
+    t.install("app-1")
+    marker = t.at("hook-runs")
+    with open(t.package("app-2", post_install=f"#!/bin/sh\ntouch '{marker}'\nsleep 2\n"), "rb") as f:
+        path = t.write("app-2.mender", artifact("app-2", [("app-2.tar.gz.gpg", f.read())]))
+    no_processes_of_its_own = [a for a in t.mender_argv("install", path) if a not in ("--pid", "--fork", "--kill-child", "--mount-proc")]
+    client = subprocess.Popen(
+        no_processes_of_its_own, env=dict(os.environ, **t.mender_environment()), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for_hook(client, marker)
+    client.kill()
+    client.wait()
+    equal(t.live(), "app-2", "the module was to be killed with the client")
+    tree = t.at("mender/data/modules/v3/payloads/0000/tree")
+    for state in ("ArtifactRollback", "ArtifactFailure", "Cleanup"):
+        done = t.run("sh", MODULE, state, tree, env=t.mender_environment(), cwd=tree)
+        equal(done.code, 0, f"{state}: {done}")
     equal(t.live(), "app-1")
     equal(t.versions(), ["app-1"])
 
