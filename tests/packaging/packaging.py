@@ -73,6 +73,7 @@ def _(t):
         "usr/share/mender/modules/v3/fussy",
         "usr/share/fussy/rauc/fussy-hook",
         "usr/share/fussy/swupdate/fussy-swupdate",
+        "usr/share/fussy/hawkbit/fussy-hawkbit",
         "usr/share/fussy/systemd/fussy-recover.service",
     ):
         check(wanted in found, f"{wanted} is not installed")
@@ -96,7 +97,7 @@ def _(t):
         if os.path.islink(real):
             continue
         runs = path.startswith("usr/bin/") or path.startswith("usr/share/mender") or "-hook" in path
-        runs = runs or path.endswith("fussy-swupdate") or re.search(r"\.so\.[\d.]+$", path)
+        runs = runs or path.endswith(("fussy-swupdate", "fussy-hawkbit")) or re.search(r"\.so\.[\d.]+$", path)
         equal(os.stat(real).st_mode & 0o777, 0o755 if runs else 0o644, path)
 
 
