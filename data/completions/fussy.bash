@@ -113,6 +113,10 @@ _fussy() {
       mapfile -t COMPREPLY < <(compgen -W "gzip zstd bzip2" -- "$current")
       return
       ;;
+    "fussy-southrollback --rule")
+      mapfile -t COMPREPLY < <(compgen -W "position prefix" -- "$current")
+      return
+      ;;
   esac
   case "$command $current" in
     "fussy-clean -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --keep" -- "$current") ;;
@@ -124,7 +128,7 @@ _fussy() {
     "fussy-pack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -r --root -x --exclude -u --unsigned -t --tarname -c --compress --level --root-owner -v --verbose -k --key -e --encrypt-for --homedir -a --armor --passphrase-file --passphrase-fd" -- "$current") ;;
     "fussy-recover -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
     "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --filename -k --key -e --encrypt-for --homedir -a --armor --passphrase-file --passphrase-fd" -- "$current") ;;
-    "fussy-southrollback -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --final_target --final-target -p --path -a --app -d --django-admin --python -c --command -m --pattern --zero --zero-name -n --dry-run" -- "$current") ;;
+    "fussy-southrollback -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --final_target --final-target -p --path -a --app -d --django-admin --python -c --command -m --pattern --rule --zero --zero-name -n --dry-run" -- "$current") ;;
     "fussy-status -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target --json" -- "$current") ;;
     "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -v --verbose" -- "$current") ;;
     *) case "$command" in

@@ -8,7 +8,7 @@ namespace {
 using namespace fussy;
 
 struct options {
-  std::string final_target, django_admin, python = "python3", command, zero_name = "zero";
+  std::string final_target, django_admin, python = "python3", command, zero_name = "zero", rule = "position";
   std::string pattern = migrations::default_pattern;
   std::vector<std::string> paths, apps;
   bool zero = false, dry_run = false;
@@ -35,6 +35,10 @@ void add_options(CLI::App& app, options& o) {
       ->type_name("TEMPLATE")
       ->excludes(admin);
   app.add_option("-m,--pattern", o.pattern, "Which files are migrations (default: ????_*.py)")->type_name("PATTERN");
+  app.add_option("--rule", o.rule,
+                 "Common is what stands at the same position in both versions, or the prefix (default: position)")
+      ->type_name("RULE")
+      ->check(CLI::IsMember({"position", "prefix"}));
   app.add_flag("--zero", o.zero, "Undo all migrations, and lose their data, when the versions have none in common");
   app.add_option("--zero-name", o.zero_name, "What the tool calls that (default: zero)")->type_name("NAME");
   app.add_flag("-n,--dry-run", o.dry_run, "Undo nothing, print application and migration");
@@ -79,13 +83,26 @@ void warn_of_nothing(const options& o, const std::vector<migrations::application
                                         app.migrations.string() + "; check --path and --pattern");
 }
 
+/// Where the versions part and meet again, the last common migration does not undo all that the new one lacks.
+void warn_of_kept(const migrations::rollback& step, cli::logger& log) {
+  if (step.kept.empty()) return;
+  log.write(log_level::warning,
+            step.application + ": " + step.kept.front() +
+                (step.kept.size() > 1 ? " and " + std::to_string(step.kept.size() - 1) + " more" : "") +
+                " stays applied, and the new version does not have it: it comes before " + step.migration +
+                ", which both have; --rule prefix undoes both");
+}
+
 /// The tool's output goes where ours goes, as it comes.
 void run(const options& o, cli::logger& log) {
   const auto apps = applications_of(o);
   const auto tool = tool_of(o);
+  const auto rule = o.rule == "prefix" ? migrations::common_rule::prefix : migrations::common_rule::same_position;
   warn_of_nothing(o, apps, log);
-  const auto steps = migrations::find_rollbacks(o.final_target, apps, {.pattern = o.pattern, .allow_zero = o.zero});
+  const auto steps =
+      migrations::find_rollbacks(o.final_target, apps, {.pattern = o.pattern, .rule = rule, .allow_zero = o.zero});
   for (const migrations::rollback& step : steps) {
+    warn_of_kept(step, log);
     if (o.dry_run)
       cli::print_result(
           cli::printable(step.application + " " + (step.migration.empty() ? o.zero_name : step.migration)));

@@ -36,10 +36,18 @@ namespace fussy::migrations {
 /// As Django and South name them: four characters and a word.
 inline constexpr const char* default_pattern = "????_*.py";
 
-/// Which migrations of two versions are common.
+/// Which migrations of two versions are common. The rules differ only where the lists part and meet again, which they
+/// do when a migration was replaced by another one, or dropped and another one added: both versions have `0001_a
+/// 0003_c`, and the current one `0002_b` where the new one has `0002_x`.
 enum class common_rule {
-  prefix,         ///< all that come before the first difference: what a data base can be rolled back to
-  same_position,  ///< all that stand at the same place in both lists, as fussy 1.0 compared them
+  /// All that stand at the same place in both lists, as fussy 1.0 compared them. Goes back to `0003_c`: what comes
+  /// behind
+  /// the last common migration is undone, `0002_b` stays applied (rollback::kept).
+  same_position,
+  /// All before the first difference. Goes back to `0001_a`: everything the new version does not have is undone, and
+  /// with
+  /// it what was applied on top of that, such as `0003_c`, which the new version then applies again.
+  prefix,
 };
 
 /// The names of the migrations in a directory that match a shell pattern (fnmatch(3)), sorted; none without the
@@ -82,12 +90,13 @@ struct rollback {
   std::string application;
   /// The last common one, without its suffix: `0002_price`. Empty: there is none, undo all.
   std::string migration;
-  std::vector<std::string> undone;  ///< files of the migrations that the new version does not have
+  std::vector<std::string> undone{};  ///< files of the current version behind `migration`, which the tool undoes
+  std::vector<std::string> kept{};    ///< those before it that are not common and stay applied; see common_rule
 };
 
 struct find_options {
   std::string pattern = default_pattern;
-  common_rule rule = common_rule::prefix;
+  common_rule rule = common_rule::same_position;
   /// No migration in common means undoing all of them, and all data with them; only with this it is not an error.
   bool allow_zero = false;
 };
@@ -102,8 +111,10 @@ inline std::optional<rollback> find_rollback(const std::filesystem::path& final_
   const auto current = migrations_in(final_target / ".." / "current" / app.migrations, options.pattern);
   const auto common = common_migrations(current, next, options.rule);
   if (common.size() == current.size()) return std::nullopt;
-  rollback step{.application = app.name, .migration = {}, .undone = {}};
-  std::set_difference(current.begin(), current.end(), common.begin(), common.end(), std::back_inserter(step.undone));
+  rollback step{.application = app.name, .migration = {}};
+  const auto last_common = common.empty() ? current.begin() : std::find(current.begin(), current.end(), common.back());
+  std::set_difference(current.begin(), last_common, common.begin(), common.end(), std::back_inserter(step.kept));
+  step.undone.assign(common.empty() ? last_common : std::next(last_common), current.end());
   if (!common.empty()) {
     step.migration = std::filesystem::path(common.back()).stem().string();
   } else if (!options.allow_zero) {
@@ -126,17 +137,13 @@ inline std::vector<rollback> find_rollbacks(const std::filesystem::path& final_t
   return steps;
 }
 
-/// As fussy 1.0 had it: the name of the migration to go back to, if any has to be undone.
-///
-/// It takes migrations for common that stand at the same position in both lists. Lists that differ in the middle and
-/// agree behind it therefore give a name that undoes too little; find_rollback() with its default rule does not.
+/// As fussy 1.0 had it: the name of the migration to go back to, if any has to be undone, by
+/// common_rule::same_position.
 /// @throws not_found  none is in common
 inline std::optional<std::string> find_reverse_upgrades(const std::filesystem::path& final_target,
                                                         const std::filesystem::path& relative_path,
                                                         const std::string& migration_pattern = default_pattern) {
-  const auto step =
-      find_rollback(final_target, {{}, relative_path},
-                    {.pattern = migration_pattern, .rule = common_rule::same_position, .allow_zero = false});
+  const auto step = find_rollback(final_target, {{}, relative_path}, {.pattern = migration_pattern});
   if (!step) return std::nullopt;
   return step->migration;
 }

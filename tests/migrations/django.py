@@ -202,6 +202,23 @@ def _(t):
     equal(t.applied("shop"), names(SHOP))
 
 
+@sentence("where the versions part and meet again, it goes back to the last common position and warns; --rule prefix goes further")
+def _(t):
+    for name in "0001_a", "0002_b", "0003_c", "0004_d":
+        t.write(f"firmware/fw-2/parted/{name}.py")
+    for name in "0001_a", "0002_x", "0003_c":
+        t.write(f"firmware/fw-1/parted/{name}.py")
+    t.make_current("fw-2")
+    argv = ["-a", "shop", "-p", "parted", "-d", "echo"]
+    done = t.roll_back(*argv)
+    equal((done.code, done.out), (0, "migrate --noinput shop 0003_c\n"))
+    check("0002_b.py stays applied" in done.err and "--rule prefix" in done.err, done.err)
+    equal(t.roll_back(*argv, "--rule", "position").out, done.out)
+    done = t.roll_back(*argv, "--rule", "prefix")
+    equal((done.code, done.out, done.err), (0, "migrate --noinput shop 0001_a\n", ""))
+    equal(t.roll_back(*argv, "--rule", "newest").code, 2)
+
+
 @sentence("each application needs its path, and a wrong path is warned of")
 def _(t):
     t.make_current("fw-2")

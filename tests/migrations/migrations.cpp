@@ -82,13 +82,41 @@ TEST_CASE("only files that match the pattern are migrations") {
   CHECK(find_reverse_upgrades(t.next(), relative, "V*__*.sql") == "V1__a");
 }
 
-TEST_CASE("the position decides for find_reverse_upgrades, the common beginning for find_rollback") {
-  const two_versions t({"0001_a.py", "0002_b.py", "0003_c.py"}, {"0001_a.py", "0002_x.py", "0003_c.py"});
+TEST_CASE("where the versions part and meet again, the position decides; what stays applied is told") {
+  const two_versions t({"0001_a.py", "0002_b.py", "0003_c.py", "0004_d.py"}, {"0001_a.py", "0002_x.py", "0003_c.py"});
   CHECK(find_reverse_upgrades(t.next(), relative) == "0003_c");
   const auto step = find_rollback(t.next(), {"app", relative});
   REQUIRE(step);
+  CHECK(step->migration == "0003_c");
+  CHECK(step->undone == names{"0004_d.py"});
+  CHECK(step->kept == names{"0002_b.py"});
+}
+
+TEST_CASE("where the versions part and meet again, the prefix rule undoes all from the first difference on") {
+  const two_versions t({"0001_a.py", "0002_b.py", "0003_c.py", "0004_d.py"}, {"0001_a.py", "0002_x.py", "0003_c.py"});
+  const auto step = find_rollback(t.next(), {"app", relative}, {.rule = common_rule::prefix});
+  REQUIRE(step);
   CHECK(step->migration == "0001_a");
-  CHECK(step->undone == names{"0002_b.py", "0003_c.py"});
+  CHECK(step->undone == names{"0002_b.py", "0003_c.py", "0004_d.py"});
+  CHECK(step->kept.empty());
+}
+
+TEST_CASE("a common migration at another position is not common, by either rule") {
+  const two_versions t({"0001_a.py", "0002_b.py", "0003_c.py"}, {"0001_a.py", "0003_c.py"});
+  for (const common_rule rule : {common_rule::same_position, common_rule::prefix}) {
+    const auto step = find_rollback(t.next(), {"app", relative}, {.rule = rule});
+    REQUIRE(step);
+    CHECK(step->migration == "0001_a");
+    CHECK(step->undone == names{"0002_b.py", "0003_c.py"});
+    CHECK(step->kept.empty());
+  }
+}
+
+TEST_CASE("when only the first migrations differ, one rule finds a common one and the other none") {
+  const two_versions t({"0001_a.py", "0002_b.py"}, {"0001_x.py", "0002_b.py"});
+  CHECK(find_reverse_upgrades(t.next(), relative) == "0002_b");
+  const find_options prefix{.rule = common_rule::prefix};
+  CHECK(code_of([&] { find_rollback(t.next(), {"app", relative}, prefix); }) == errc::not_found);
 }
 
 TEST_CASE("undoing all has to be asked for") {
@@ -126,18 +154,17 @@ TEST_SUITE_END();
 TEST_SUITE_BEGIN("migrations: tools");
 
 TEST_CASE("a tool gets application and migration, and its output is returned") {
-  const rollback step{.application = "shop", .migration = "0002_price", .undone = {}};
+  const rollback step{.application = "shop", .migration = "0002_price"};
   CHECK(roll_back(step, django("echo")) == "migrate --noinput shop 0002_price\n");
-  CHECK(roll_back({.application = "shop", .migration = {}, .undone = {}}, django("echo")) ==
-        "migrate --noinput shop zero\n");
+  CHECK(roll_back({.application = "shop", .migration = {}}, django("echo")) == "migrate --noinput shop zero\n");
   CHECK(roll_back(step, shell_command("echo {app}/{name}/{id}")) == "shop/0002_price/0002\n");
-  CHECK(roll_back({.application = "a", .migration = {}, .undone = {}}, shell_command("echo {id}", "base")) == "base\n");
+  CHECK(roll_back({.application = "a", .migration = {}}, shell_command("echo {id}", "base")) == "base\n");
 }
 
 TEST_CASE("a manage.py that may not be executed is run by python") {
   test::temporary_directory dir;
   std::ofstream(dir / "manage.py") << "import sys; print(sys.argv[1:])\n";
-  const rollback step{.application = "shop", .migration = "0002_price", .undone = {}};
+  const rollback step{.application = "shop", .migration = "0002_price"};
   CHECK(roll_back(step, django((dir / "manage.py").string())) == "['migrate', '--noinput', 'shop', '0002_price']\n");
   std::ofstream(dir / "manage.py") << "#!/bin/sh\necho executed\n";
   ::chmod((dir / "manage.py").c_str(), 0755);
@@ -145,7 +172,7 @@ TEST_CASE("a manage.py that may not be executed is run by python") {
 }
 
 TEST_CASE("braces that are the shell's own stay") {
-  const rollback step{.application = "shop", .migration = "0002_price", .undone = {}};
+  const rollback step{.application = "shop", .migration = "0002_price"};
   CHECK(roll_back(step, shell_command("{ X={name}; echo ${X}{,}; }; echo {} {A} ${name}x")) ==
         "0002_price{,}\n{} {A} x\n");
 }
@@ -157,13 +184,13 @@ TEST_CASE("an unknown name in braces is refused before anything runs") {
 TEST_CASE("attack: a migration whose name is shell code stays one word") {
   test::temporary_directory dir;
   const std::string name = "0001_x'; touch " + (dir / "evil").string() + "; echo '$(id)`id`";
-  const rollback step{.application = "a b", .migration = name, .undone = {}};
+  const rollback step{.application = "a b", .migration = name};
   CHECK(roll_back(step, shell_command("printf '%s\\n' {name} {app}")) == name + "\na b\n");
   CHECK_FALSE(fs::exists(dir / "evil"));
 }
 
 TEST_CASE("a tool that fails or is missing is an error with its output") {
-  const rollback step{.application = "shop", .migration = "0002_price", .undone = {}};
+  const rollback step{.application = "shop", .migration = "0002_price"};
   try {
     roll_back(step, shell_command("echo partial; exit 3"));
     FAIL("the tool failed");
