@@ -201,9 +201,8 @@ inline error all_of(const std::vector<error>& conflicts) {
 /// @param distribution  a directory, or a link to one; the links are made with the path as given here, made absolute
 /// @param target        made when missing
 /// @throws usage, not_found  one of the two cannot be used, or the target is inside of the distribution
-/// @throws io                a directory would have to be replaced, or a file to become a directory: nothing was
-/// changed.
-///                           Or the system refused a change: what came before is done, what follows is as it was.
+/// @throws io  a directory would have to be replaced, or a file to become a directory: nothing was changed. Or the
+/// system refused a change: what came before is done, what follows is as it was.
 inline link_tree_report link_tree(const std::filesystem::path& distribution, const std::filesystem::path& target = "/",
                                   const link_tree_options& options = {}) {
   detail::link_planner planner(detail::absolute_path(distribution), detail::absolute_path(target), options.kind,

@@ -1,6 +1,8 @@
 /// @file link_tree/make.hpp  One entry of a tree of links, made or replaced so that it is the old or the new one at
-/// every instant. Internal. Threads: distinct directories are independent. Errors:  fussy::error with the path; the
-/// entry is then as it was.
+/// every instant. Internal.
+///
+/// Threads: distinct directories are independent.
+/// Errors:  fussy::error with the path; the entry is then as it was.
 #pragma once
 
 #include <fcntl.h>

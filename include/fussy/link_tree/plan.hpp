@@ -1,4 +1,5 @@
 /// @file link_tree/plan.hpp  What has to be done so that a tree of links is up to date. Changes nothing. Internal.
+///
 /// Threads: free functions without state.
 /// Errors:  fussy::error with the path.
 #pragma once

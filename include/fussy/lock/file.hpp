@@ -70,8 +70,7 @@ inline std::optional<inode_id> inode_named(int directory, const std::string& nam
   return inode_id{s.st_dev, s.st_ino};
 }
 
-// ---- Held by this process
-// --------------------------------------------------------------------------------------------
+// ---- Held by this process -----------------------------------------------------------------------------------------
 
 /// One lock that this process holds, so that "I hold it already" can be told from "somebody else does".
 struct held_lock {
@@ -92,8 +91,7 @@ FUSSY_API inline held_locks& locks_of_this_process() {
   return locks;
 }
 
-// ---- The record in the file
-// ------------------------------------------------------------------------------------------
+// ---- The record in the file ---------------------------------------------------------------------------------------
 
 /// Who holds a lock, as written in its file: the PID, when it was taken, and the PID namespace the PID belongs to.
 struct lock_record {
@@ -167,8 +165,7 @@ inline bool write_lock_record(int fd) {
   return ::ftruncate(fd, static_cast<off_t>(record.size())) == 0;
 }
 
-// ---- Who is it?
-// ------------------------------------------------------------------------------------------------------
+// ---- Who is it? ---------------------------------------------------------------------------------------------------
 
 inline bool process_exists(pid_t pid) noexcept { return ::kill(pid, 0) == 0 || errno != ESRCH; }
 
@@ -217,8 +214,7 @@ inline std::string describe_lock_holder(int fd) {
   return "a process that PID " + std::to_string(pid) + " left behind holds it";
 }
 
-// ---- The file
-// --------------------------------------------------------------------------------------------------------
+// ---- The file -----------------------------------------------------------------------------------------------------
 
 /// Opens or creates, never follows a link: in a directory that everybody may write to, a planted link would make us
 /// create or write a file of the planter's choice.
