@@ -60,16 +60,35 @@ sigset_t awaited_signals() {
   return set;
 }
 
+/// Signals as we need them; the command gets back what the caller had.
+struct signals_of_caller {
+  explicit signals_of_caller(const sigset_t& awaited) {
+    ::sigprocmask(SIG_BLOCK, &awaited, &mask);
+    // A caller may have SIGCHLD ignored: then nobody would tell us that the command has ended, nor with what status.
+    struct sigaction standard {};
+    standard.sa_handler = SIG_DFL;
+    ::sigaction(SIGCHLD, &standard, &child_changed);
+  }
+  void restore() const {
+    ::sigaction(SIGCHLD, &child_changed, nullptr);
+    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
+  }
+
+  sigset_t mask{};
+  struct sigaction child_changed {};
+};
+
 /// The command while it runs: in a process group of its own when its time is limited, so that all of it can be ended.
 class running_command {
 public:
-  running_command(const options& o, const sigset_t& mask) : name_(o.command.front()), own_group_(!o.foreground) {
+  running_command(const options& o, const signals_of_caller& caller)
+      : name_(o.command.front()), own_group_(!o.foreground) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) throw system_error("cannot run " + name_, errno);
     unique_fd failure(ends[0]), report(ends[1]);
     pid_ = ::fork();
     if (pid_ < 0) throw system_error("cannot run " + name_, errno, {}, "raise the limit on processes");
-    if (pid_ == 0) become(o.command, mask, report.get());
+    if (pid_ == 0) become(o.command, caller, report.get());
     // Also here: whoever comes first, the group exists before a signal is sent to it.
     if (own_group_) ::setpgid(pid_, pid_);
     report.reset();
@@ -104,12 +123,12 @@ public:
   int status() const { return status_; }
 
 private:
-  [[noreturn]] void become(const std::vector<std::string>& command, const sigset_t& mask, int report) const {
+  [[noreturn]] void become(const std::vector<std::string>& command, const signals_of_caller& caller, int report) const {
     if (own_group_) ::setpgid(0, 0);
     std::vector<char*> argv;
     for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
-    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
+    caller.restore();
     ::execvp(argv[0], argv.data());
     const int problem = errno;
     (void)!::write(report, &problem, sizeof problem);
@@ -142,9 +161,8 @@ int run(const options& o, cli::logger& log) {
   if (!how.foreground) ::prctl(PR_SET_CHILD_SUBREAPER, 1);
 
   const sigset_t awaited = awaited_signals();
-  sigset_t before;
-  ::sigprocmask(SIG_BLOCK, &awaited, &before);
-  running_command command(how, before);
+  const signals_of_caller caller(awaited);
+  running_command command(how, caller);
   if (const int problem = command.exec_errno()) {
     log.write(log_level::error,
               system_error("cannot run", problem, o.command.front(), "check its name, PATH and mode").what());

@@ -217,6 +217,18 @@ def _(t):
     equal(status(os.path.join(t.commands, "fussy-lock"), "-t", "9", "x.lock", "--", "cat", "/proc/self/status"), plain)
 
 
+@sentence("gotcha: a caller that ignores SIGCHLD gets the command's status all the same, and the command ignores it as well")
+def _(t):
+    def deaf(*command):
+        return subprocess.run(
+            [os.path.join(t.commands, "fussy-lock"), "x.lock", "--", *command], capture_output=True, cwd=t.path, timeout=20,
+            check=False, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+
+    equal(deaf("sh", "-c", "exit 42").returncode, 42)
+    ignored = int(deaf("grep", "SigIgn", "/proc/self/status").stdout.split()[1], 16)
+    check(ignored & 1 << (signal.SIGCHLD - 1), hex(ignored))
+
+
 @sentence("a command that is missing is 127, one that cannot be run 126")
 def _(t):
     equal(lock(t, "x.lock", "--", "nosuchcommand").code, 127)
