@@ -3,9 +3,11 @@
 
     tests/bench/bench.py --build build-release             # everything: an hour or so
     tests/bench/bench.py --build build-release --quick     # a tenth of the payloads, two runs: some minutes
+    tests/bench/bench.py --build build-release --build build-zlib --only 'first install' --payloads app --seconds 300 --out a
+    tests/bench/bench.py --merge a/bench.json b/bench.json --out both
 
 As root it uses a fresh ext4 on a loop device for every single run, else the working directory. Medians of wall seconds and,
-what counts, medians of the ratios to the baseline that ran just before: A B A B, so that what disturbs one disturbs both.
+what counts, medians of the ratios to the baseline of the same round: A B A B, so that what disturbs one disturbs both.
 Writes bench.json, bench.md and bench.svg into the output directory.
 """
 import argparse
@@ -13,7 +15,6 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import threading
@@ -23,34 +24,47 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import payload as payloads
 import peers
 import plot
+import report
 
 
-def measure(command, environment, disk):
-    """Runs a shell command. Wall and CPU seconds, peak memory of its largest process, peak of what it used on the disk."""
-    before = used(disk)
-    peak = [0]
-    stop = threading.Event()
+class Measured:
+    """Runs shell commands and says what they took."""
 
-    def watch():
-        while not stop.wait(0.02):
-            peak[0] = max(peak[0], used(disk) - before)
+    def __init__(self, build, work):
+        self.program = os.path.join(build, "tests", "bench", "measured")
+        self.report = os.path.join(work, "measured")
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.monotonic()
-    process = subprocess.Popen(["bash", "-c", "set -e -o pipefail\n" + command], env=environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.monotonic() - start
-    stop.set()
-    watcher.join()
-    final = used(disk) - before
-    if process.returncode != 0:
-        raise RuntimeError(f"{command}\nended with {process.returncode}:\n{output.decode(errors='replace')[-2000:]}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss_mib": usage.ru_maxrss / 1024,
-            "disk_peak_mb": max(peak[0], final) / 1e6, "disk_mb": final / 1e6}
+    def run(self, command, environment, disk):
+        """Wall and CPU seconds, cores that others used meanwhile, peak memory of the largest process, peak on the disk."""
+        before, peak = used(disk), [0]
+        stop = threading.Event()
+
+        def watch():
+            while not stop.wait(0.02):
+                peak[0] = max(peak[0], used(disk) - before)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        busy = busy_seconds()
+        done = subprocess.run([self.program, self.report, "bash", "-c", "set -e -o pipefail\n" + command], check=False,
+                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        busy = busy_seconds() - busy
+        stop.set()
+        watcher.join()
+        final = used(disk) - before
+        if done.returncode != 0:
+            raise RuntimeError(f"{command}\nended with {done.returncode}:\n{done.stdout.decode(errors='replace')[-2000:]}")
+        with open(self.report, encoding="utf-8") as file:
+            wall, user, system, rss = (float(word) for word in file.read().split())
+        return {"wall": wall, "cpu": user + system, "others": max(busy - user - system, 0) / wall, "rss_mib": rss / 1024,
+                "disk_peak_mb": max(peak[0], final) / 1e6, "disk_mb": final / 1e6}
+
+
+def busy_seconds():
+    """Of all processors, since the start of the machine; waiting for disks is not busy."""
+    with open("/proc/stat", encoding="utf-8") as file:
+        user, nice, system, _, _, irq, soft, steal = (int(word) for word in file.readline().split()[1:9])
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def used(path):
@@ -109,48 +123,30 @@ class Disk:
         return "a fresh ext4 on a preallocated loop image for each run" if self.loop else "a directory"
 
 
-def run_work(work, disk, runs, environment):
-    """All contenders of one work in turn, `runs` times. @return their figures, ratios to the first (the baseline)."""
-    figures = {c.name: [] for c in work.contenders}
-    for number in range(runs):
+def run_work(work, disk, measured, options, environment):
+    """All contenders of one work in turn, round after round, until there are enough or the time is over."""
+    contenders = [{"name": c.name, "ours": c.ours, "goal": c.goal, "rival": c.rival,
+                   "against_best": c.against_best} for c in work.contenders]
+    for contender in work.contenders:
+        if contender.before:
+            contender.before()
+    rounds = []
+    start = time.monotonic()
+    while len(rounds) < options.runs:
+        took = (time.monotonic() - start) / max(len(rounds), 1)
+        if rounds and options.seconds and time.monotonic() + took > options.deadline:
+            break
+        rounds.append({})
         for contender in work.contenders:
             disk.fresh()
             if contender.prepare:
                 subprocess.run(["bash", "-c", "set -e -o pipefail\n" + contender.prepare], env=environment, check=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 subprocess.run(["sync", "-f", disk.path], check=True)
-            figure = measure(contender.command, environment, disk.path)
-            figures[contender.name].append(figure)
-            print(f"  {number + 1}/{runs} {work.name}: {contender.name}: {figure['wall']:.2f} s, cpu {figure['cpu']:.2f} s",
-                  file=sys.stderr)
-    base = figures[work.contenders[0].name]
-    rows = []
-    for contender in work.contenders:
-        mine = figures[contender.name]
-        median = {key: statistics.median(f[key] for f in mine) for key in mine[0]}
-        median["min_wall"] = min(f["wall"] for f in mine)
-        rows.append({"name": contender.name, "ours": contender.ours, **{k: round(v, 4) for k, v in median.items()},
-                     "ratio": round(statistics.median(m["wall"] / b["wall"] for m, b in zip(mine, base)), 3),
-                     "cpu_ratio": round(statistics.median(m["cpu"] / b["cpu"] for m, b in zip(mine, base)), 3),
-                     "runs": mine})
-    return {"work": work.name, "payload": work.payload, "goal": work.goal, "rows": rows}
-
-
-def markdown(report):
-    lines = [f"Machine: {report['machine']}; {report['disk']}; {report['runs']} runs; inflate by {report['inflate']}.",
-             "Ratios are medians of run-by-run ratios of wall seconds to the first line of each table.", ""]
-    for result in report["results"]:
-        lines += [f"**{result['work']}**" + (f" (goal: {result['goal']})" if result["goal"] else ""), "",
-                  "| what | wall s, median (min) | ratio | CPU s | CPU ratio | peak memory MiB | disk peak (final) MB |",
-                  "|---|---|---|---|---|---|---|"]
-        for r in result["rows"]:
-            lines.append(f"| {'**' + r['name'] + '**' if r['ours'] else r['name']} | {r['wall']:.2f} ({r['min_wall']:.2f}) "
-                         f"| {r['ratio']:.2f} | {r['cpu']:.2f} | {r['cpu_ratio']:.2f} | {r['rss_mib']:.0f} "
-                         f"| {r['disk_peak_mb']:.0f} ({r['disk_mb']:.0f}) |")
-        lines.append("")
-    if report["absent"]:
-        lines += ["Not compared:", ""] + [f"* {name}: {why}" for name, why in sorted(report["absent"].items())]
-    return "\n".join(lines) + "\n"
+            figure = rounds[-1][contender.name] = measured.run(contender.command, environment, disk.path)
+            print(f"  {len(rounds)}/{options.runs} {work.name}: {contender.name}: {figure['wall']:.2f} s, cpu"
+                  f" {figure['cpu']:.2f} s, others {figure['others']:.1f}", file=sys.stderr, flush=True)
+    return report.summarise({"name": work.name, "contenders": contenders}, rounds, work.memory_goal)
 
 
 def machine():
@@ -163,53 +159,74 @@ def machine():
     return f"{os.cpu_count()} cores, {model}, Linux {platform.release()}"
 
 
-def inflate_engine(build):
-    """What the build chose at set-up, from its own record."""
-    out = subprocess.run(["meson", "introspect", "--dependencies", build], capture_output=True, text=True)
-    if out.returncode != 0:
-        return "?"
-    return "ISA-L" if "libisal" in [d["name"] for d in json.loads(out.stdout)] else "zlib"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default="build", help="build directory with the fussy-* commands (a release build)")
-    parser.add_argument("--work", default="/var/tmp/fussy-bench", help="payloads, packages and the disk image (10 GB)")
-    parser.add_argument("--out", default=".", help="where the report goes")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the payloads")
-    parser.add_argument("--payloads", default=",".join(payloads.MAKERS))
-    parser.add_argument("--only", default="", help="only works with this in their name")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the payloads, two runs")
-    args = parser.parse_args()
-    if args.quick:
-        args.scale, args.runs, args.work = 0.1, 2, args.work + "-quick"
-    os.makedirs(args.work, exist_ok=True)
-    os.makedirs(args.out, exist_ok=True)
-
-    bench = peers.Bench(args.build, args.work)
-    disk = Disk(args.work, int(5200 * args.scale) + 300)
+def measure_all(options):
+    bench = peers.Bench(options.build, options.work, options.scale)
+    disk = Disk(options.work, int(5200 * options.scale) + 300)
+    measured = Measured(bench.first, options.work)
     results = []
+
+    def run(works):
+        for work in works:
+            if work.contenders and any(word in work.name for word in options.only.split(",")) and not options.prepare:
+                results.append(run_work(work, disk, measured, options, bench.environment))
+
     try:
         bench.make_keys()
-        for name in args.payloads.split(","):
-            payloads.make(name, os.path.join(args.work, name), args.scale)
+        for name in filter(None, options.payloads.split(",")):
+            payloads.make(name, os.path.join(options.work, name), options.scale)
             bench.make_packages(name)
-            for work in bench.works(name, disk.path):
-                if args.only in work.name:
-                    results.append(run_work(work, disk, args.runs, bench.environment))
+            run(bench.works(name, disk.path))
+        run(bench.works_without_payload(disk.path))
     finally:
         disk.release()
         bench.close()
-    report = {"machine": machine(), "disk": disk.describe(), "runs": args.runs, "scale": args.scale,
-              "inflate": inflate_engine(args.build), "results": results, "absent": bench.absent}
-    with open(os.path.join(args.out, "bench.json"), "w", encoding="utf-8") as out:
-        json.dump(report, out, indent=1)
-    with open(os.path.join(args.out, "bench.md"), "w", encoding="utf-8") as out:
-        out.write(markdown(report))
-    with open(os.path.join(args.out, "bench.svg"), "w", encoding="utf-8") as out:
-        out.write(plot.bars(report))
-    print(markdown(report))
+    return {"machine": machine(), "disk": disk.describe(), "scale": options.scale, "results": results, "absent": bench.absent}
+
+
+def write(found, folder):
+    os.makedirs(folder, exist_ok=True)
+    for name, text in (("bench.json", json.dumps(found, indent=1)), ("bench.md", report.markdown(found)),
+                       ("bench.svg", plot.bars(found))):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as out:
+            out.write(text)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", action="append", help="build directory with the fussy-* commands (a release build);"
+                        " a second one, set up with -Disal=disabled, for figures with zlib")
+    parser.add_argument("--work", default="/var/tmp/fussy-bench", help="payloads, packages and the disk image (15 GB)")
+    parser.add_argument("--out", default=".", help="where the report goes")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0, help="start no further round when these would be exceeded")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the payloads")
+    parser.add_argument("--payloads", default=",".join(payloads.MAKERS))
+    parser.add_argument("--only", default="", help="only works with one of these in their names, e.g. 'first install,upgrade'")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the payloads, two runs")
+    parser.add_argument("--prepare", action="store_true", help="make payloads and packages, measure nothing")
+    parser.add_argument("--merge", nargs="+", metavar="JSON", help="put reports of several runs together, measure nothing")
+    options = parser.parse_args()
+    if options.quick:
+        options.scale, options.runs, options.work = 0.1, 2, options.work + "-quick"
+    options.build = options.build or ["build"]
+    return options
+
+
+def read(name):
+    with open(name, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def main():
+    options = arguments()
+    if options.merge:
+        found = report.merge([read(name) for name in options.merge])
+    else:
+        os.makedirs(options.work, exist_ok=True)
+        options.deadline = time.monotonic() + options.seconds
+        found = measure_all(options)
+    write(found, options.out)
+    print(report.markdown(found))
 
 
 if __name__ == "__main__":

@@ -1,43 +1,60 @@
 """What is compared with what: the works, and for each the shell commands of fussy and of its peers."""
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+
+import rauc_peer
 
 
 @dataclass
 class Contender:
     name: str
     command: str
-    prepare: str = ""   # not timed
+    prepare: str = ""    # not timed
     ours: bool = False
+    goal: float = 0.0    # the ratio to the baseline that is to be reached; 0: none
+    rival: bool = False  # a whole updater: ours are to be faster
+    against_best: bool = False  # the goal is meant against the fastest of the peers in each round, not the first
+    before: object = None  # called once, before the first round
 
 
 @dataclass
 class Work:
     name: str
-    payload: str
-    goal: str
     contenders: list = field(default_factory=list)  # the first is the baseline
+    memory_goal: float = 0.0  # MiB
+
+
+def inflate_engine(build):
+    """What the build chose at set-up, from its own record."""
+    out = subprocess.run(["meson", "introspect", "--dependencies", build], capture_output=True, text=True)
+    if out.returncode != 0:
+        return "?"
+    return "ISA-L" if "libisal" in [d["name"] for d in json.loads(out.stdout)] else "zlib"
 
 
 class Bench:
-    """Keys, packages and peers in one working directory."""
+    """Keys, packages and peers in one working directory. The first build does what does not depend on inflating."""
 
-    def __init__(self, build, work):
-        self.cli = os.path.join(os.path.abspath(build), "examples", "cli")
-        self.work = os.path.abspath(work)
+    def __init__(self, builds, work, scale=1.0):
+        self.builds = {inflate_engine(b): os.path.abspath(b) for b in builds}
+        self.first = os.path.abspath(builds[0])
+        self.work, self.scale = os.path.abspath(work), scale
         self.home = os.path.join(self.work, "gnupg")
         self.public = os.path.join(self.work, "public.gpg")
         self.absent = {}
-        self.environment = dict(os.environ, GNUPGHOME=self.home, LC_ALL="C", PATH=self.cli + ":" + os.environ["PATH"])
-        for tool, why in (("swupdate", "not installed"), ("ostree", "not installed"), ("bsdtar", "not installed"),
-                          ("rsync", "not installed: the original's way needs it"), ("gpgv", "not installed"),
-                          ("sqv", "not installed"), ("pigz", "not installed"), ("zstd", "not installed")):
+        self.environment = dict(os.environ, GNUPGHOME=self.home, LC_ALL="C")
+        for tool in ("swupdate", "ostree", "bsdtar", "rsync", "gpgv", "sqv", "pigz", "zstd"):
             if not shutil.which(tool):
-                self.absent[tool] = why
-        self.absent["RAUC"] = "it installs into whole slots through its D-Bus service, not into a directory"
+                self.absent[tool] = "not installed" + (": the original's way needs it" if tool == "rsync" else "")
+        if why := rauc_peer.why_absent():
+            self.absent["RAUC"] = why
+        self.rauc = None
+        if len(self.builds) == 1 and "zlib" not in self.builds:
+            self.absent["fussy with zlib"] = "one build only: name a second one, set up with -Disal=disabled"
 
     def has(self, tool):
         return tool not in self.absent
@@ -45,6 +62,9 @@ class Bench:
     def sh(self, command):
         subprocess.run(["bash", "-c", "set -e -o pipefail\n" + command], env=self.environment, check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def tool(self, name, build=None):
+        return os.path.join(build or self.first, "examples", "cli", name)
 
     def make_keys(self):
         if os.path.exists(self.public):
@@ -56,10 +76,14 @@ class Bench:
                 f"gpg --batch -q --export > {self.public}")
 
     def close(self):
+        if self.rauc:
+            self.rauc.close()
         subprocess.run(["gpgconf", "--homedir", self.home, "--kill", "all"], check=False, stderr=subprocess.DEVNULL)
 
     def path(self, payload, name):
         return os.path.join(self.work, payload, name)
+
+    # ---- Packages ----------------------------------------------------------------------------------------------------
 
     def make_packages(self, payload):
         """v1 and v2 as gzip, signed; v1 also encrypted, as zstd, and as the peers want it."""
@@ -71,14 +95,20 @@ class Bench:
                 self.sh(f"tar --sort=name -C {p(v)} -c {payload} | {pack} > {p(v)}.tar.gz\n"
                         f"{sign} -o {p(v)}.tar.gz.gpg --sign {p(v)}.tar.gz")
         if not os.path.exists(p("v1.enc.gpg")):
-            self.sh(f"{sign} --trust-model always -r bench@example.org -o {p('v1.enc.gpg')} -se {p('v1.tar.gz')}\n"
-                    f"{sign} -o {p('v1.tar.gz.sig')} -b {p('v1.tar.gz')}")
+            self.sh(f"{sign} -o {p('v1.tar.gz.sig')} -b {p('v1.tar.gz')}\n"
+                    f"{sign} --trust-model always -r bench@example.org -o {p('v1.enc.gpg')} -se {p('v1.tar.gz')}")
         if self.has("zstd") and not os.path.exists(p("v1.tar.zst.gpg")):
             self.sh(f"tar --sort=name -C {p('v1')} -c {payload} | zstd -q -9 -T0 > {p('v1.tar.zst')}\n"
                     f"{sign} -o {p('v1.tar.zst.gpg')} --sign {p('v1.tar.zst')}")
         if self.has("ostree") and not os.path.exists(p("ostree")):
             self.sh(f"ostree init --repo={p('ostree')} --mode=bare-user\n"
                     + "".join(f"ostree commit --repo={p('ostree')} -b {v} --tree=dir={p(v)} -s {v}\n" for v in ("v1", "v2")))
+        if self.has("RAUC"):
+            self.make_rauc()
+            self.rauc.bundle(p("v1.tar.gz"), p("v1.raucb"))
+
+    def make_rauc(self):
+        self.rauc = self.rauc or rauc_peer.Rauc(os.path.join(self.work, "rauc"), int(1600 * self.scale) + 200)
 
     def make_swu(self, payload, target):
         """An update of SWUpdate that unpacks into the target: the path is inside of what is signed."""
@@ -103,36 +133,62 @@ class Bench:
                 " -outform DER -nosmimecap -binary\n"
                 "printf '%s\\n' sw-description sw-description.sig app.tar.gz | cpio -o -H crc > update.swu")
 
+    def make_sized(self, name, megabytes):
+        """A package of so many MB that do not compress, for the memory it takes. @return its path."""
+        folder = os.path.join(self.work, "sized")
+        package = f"{folder}/{name}.tar.gz.gpg"
+        if not os.path.exists(package):
+            os.makedirs(f"{folder}/{name}", exist_ok=True)
+            self.sh(f"cd {folder}; openssl enc -aes-128-ctr -nosalt -pass pass:{name} -in /dev/zero 2>/dev/null |"
+                    f" head -c {megabytes}000000 > {name}/content.bin || true\n"
+                    f"tar -c {name} | gzip -1 | gpg --batch --yes -q -z0 -o {package} --sign; rm -r {name}")
+        return package
+
     # ---- The works ---------------------------------------------------------------------------------------------------
 
     def works(self, payload, disk):
         return [self.first_install(payload, disk), self.upgrade(payload, disk), self.verify(payload),
-                self.pack(payload, disk), self.zstd(payload, disk), self.start()]
+                self.pack(payload, disk), self.zstd(payload, disk)]
 
-    def fussy(self, package, disk, stream=False):
-        return (f"mkdir -p {disk}/t\nfussy-install -k {self.home} -t {disk}/t " +
+    def works_without_payload(self, disk):
+        return [self.start(), self.memory(disk)]
+
+    def fussy(self, package, disk, stream=False, build=None):
+        return (f"mkdir -p {disk}/t\n{self.tool('fussy-install', build)} -k {self.home} -t {disk}/t " +
                 (f"- < {package}" if stream else package))
+
+    def ours(self, name, command, goals, prepare=""):
+        """fussy once for each build: `command` makes the shell command for one, goals are by engine."""
+        several = len(self.builds) > 1
+        return [Contender(name + (f" ({engine})" if several else ""), command(build), ours=True,
+                          goal=goals.get(engine, 0), prepare=prepare) for engine, build in self.builds.items()]
 
     def first_install(self, payload, disk):
         p = lambda name: self.path(payload, name)
-        work = Work(f"first install, {payload}", payload,
-                    "proof first <= 1.05 with zlib, 0.95 with ISA-L" if payload == "many-small" else
-                    "one pass <= 0.75 with zlib, 0.55 with ISA-L; proof first 0.85, 0.65; encrypted 1.00, 0.80")
+        small = payload == "many-small"
+        work = Work(f"first install, {payload}")
         add = work.contenders.append
         add(Contender("tar -xzf, sync -f", f"tar -C {disk} -xzf {p('v1.tar.gz')}; sync -f {disk}"))
-        add(Contender("fussy, one pass", self.fussy(p("v1.tar.gz.gpg"), disk, stream=True), ours=True))
-        add(Contender("fussy, proof first", self.fussy(p("v1.tar.gz.gpg"), disk), ours=True))
-        add(Contender("fussy, encrypted, proof first", self.fussy(p("v1.enc.gpg"), disk), ours=True))
+        work.contenders += self.ours("fussy, one pass", lambda b: self.fussy(p("v1.tar.gz.gpg"), disk, True, b),
+                                     {} if small else {"zlib": 0.75, "ISA-L": 0.55})
+        work.contenders += self.ours("fussy, proof first", lambda b: self.fussy(p("v1.tar.gz.gpg"), disk, False, b),
+                                     {"zlib": 1.05, "ISA-L": 0.95} if small else {"zlib": 0.85, "ISA-L": 0.65})
+        work.contenders += self.ours("fussy, encrypted, proof first", lambda b: self.fussy(p("v1.enc.gpg"), disk, False, b),
+                                     {} if small else {"zlib": 1.00, "ISA-L": 0.80})
         if self.has("rsync"):
-            add(Contender("the original: gpg, tar, rsync", self.original("v1", payload, disk)))
+            add(Contender("the original: gpg, tar, rsync, sync", self.original("v1", payload, disk)))
         if self.has("bsdtar"):
             add(Contender("bsdtar -xf, sync -f", f"bsdtar -C {disk} -xf {p('v1.tar.gz')}; sync -f {disk}"))
         if self.has("swupdate") and shutil.which("openssl") and shutil.which("cpio"):
             self.make_swu(payload, disk + "/t")
-            add(Contender("SWUpdate, sync -f", f"swupdate -H bench:1.0 -i {p('swu')}/update.swu -k {p('swu')}/cert.pem; sync -f {disk}"))
+            add(Contender("SWUpdate, sync -f", rival=True, command=
+                          f"swupdate -H bench:1.0 -i {p('swu')}/update.swu -k {p('swu')}/cert.pem; sync -f {disk}"))
         if self.has("ostree"):
-            add(Contender("OSTree, its own fsyncs", self.ostree("v1", payload, disk) + f"sync -f {disk}",
+            add(Contender("OSTree, its own fsyncs", self.ostree("v1", payload, disk) + f"sync -f {disk}", rival=True,
                           prepare=f"ostree init --repo={disk}/repo --mode=bare-user"))
+        if self.rauc:
+            add(Contender("RAUC, mkfs of its slot included", self.rauc.install(p("v1.raucb")), rival=True,
+                          before=self.rauc.start))
         return work
 
     def original(self, version, payload, disk, link=""):
@@ -147,53 +203,68 @@ class Bench:
 
     def upgrade(self, payload, disk):
         p = lambda name: self.path(payload, name)
-        work = Work(f"upgrade, 10 % of the files changed, {payload}", payload, "<= 0.45 with zlib, 0.30 with ISA-L")
+        work = Work(f"upgrade, 10 % of the files changed, {payload}")
         add = work.contenders.append
+        goals = {"zlib": 0.45, "ISA-L": 0.30}
         if self.has("rsync"):
-            add(Contender("the original: gpg, tar, rsync", self.original("v2", payload, disk, f"--link-dest={disk}/t/v1"),
+            add(Contender("the original: gpg, tar, rsync, sync",
+                          self.original("v2", payload, disk, f"--link-dest={disk}/t/v1"),
                           prepare=self.original("v1", payload, disk)))
         else:
             add(Contender("tar -xzf, sync -f", f"tar -C {disk} -xzf {p('v2.tar.gz')}; sync -f {disk}"))
-        add(Contender("fussy, one pass", self.fussy(p("v2.tar.gz.gpg"), disk, stream=True),
-                      prepare=self.fussy(p("v1.tar.gz.gpg"), disk), ours=True))
-        add(Contender("fussy, proof first", self.fussy(p("v2.tar.gz.gpg"), disk),
-                      prepare=self.fussy(p("v1.tar.gz.gpg"), disk), ours=True))
+            goals = {}
+        before = self.fussy(p("v1.tar.gz.gpg"), disk)
+        work.contenders += self.ours("fussy, one pass", lambda b: self.fussy(p("v2.tar.gz.gpg"), disk, True, b), goals, before)
+        work.contenders += self.ours("fussy, proof first", lambda b: self.fussy(p("v2.tar.gz.gpg"), disk, False, b), goals, before)
         if self.has("ostree"):
-            add(Contender("OSTree, its own fsyncs", self.ostree("v2", payload, disk) + f"sync -f {disk}",
+            add(Contender("OSTree, its own fsyncs", self.ostree("v2", payload, disk) + f"sync -f {disk}", rival=True,
                           prepare=f"ostree init --repo={disk}/repo --mode=bare-user\n" + self.ostree("v1", payload, disk)))
         return work
 
     def verify(self, payload):
         p = lambda name: self.path(payload, name)
-        work = Work(f"verify only, {payload}", payload, "<= 1.05 of the faster")
+        work = Work(f"verify only, {payload}")
         if self.has("gpgv"):
             work.contenders.append(Contender("gpgv", f"gpgv -q --keyring {self.public} -o /dev/null {p('v1.tar.gz.gpg')}"))
         if self.has("sqv"):
             work.contenders.append(Contender("sqv, detached", f"sqv --keyring {self.public} {p('v1.tar.gz.sig')} {p('v1.tar.gz')}"))
-        micro = os.path.join(os.path.dirname(os.path.dirname(self.cli)), "tests", "bench", "pieces")
-        work.contenders.append(Contender("fussy", f"{micro} verify {self.home} {p('v1.tar.gz.gpg')}", ours=True))
+        work.contenders.append(Contender("fussy", f"{self.first}/tests/bench/pieces verify {self.home} {p('v1.tar.gz.gpg')}",
+                                         ours=True, goal=1.05, against_best=True))
         return work
 
     def pack(self, payload, disk):
-        work = Work(f"pack and sign, {payload}", payload, "<= 1.05")
+        work = Work(f"pack and sign, {payload}")
         pack = "pigz" if self.has("pigz") else "gzip"
         work.contenders.append(Contender(f"tar | {pack}, gpg --sign",
             f"tar -C {self.path(payload, 'v1')} -c {payload} | {pack} > {disk}/p.tar.gz; gpg --batch -q -z0 --sign {disk}/p.tar.gz"))
-        work.contenders.append(Contender("fussy-pack",
-            f"cd {self.path(payload, 'v1')}; TMPDIR={disk} fussy-pack -r {payload}", ours=True))
+        work.contenders.append(Contender("fussy-pack", ours=True, goal=1.05 if pack == "pigz" else 0, command=
+            f"cd {self.path(payload, 'v1')}; TMPDIR={disk} {self.tool('fussy-pack')} -r {payload}"))
         return work
 
     def zstd(self, payload, disk):
         p = lambda name: self.path(payload, name)
-        work = Work(f"first install of a zstd package, {payload}", payload, "<= 1.05")
+        work = Work(f"first install of a zstd package, {payload}")
         if self.has("zstd"):
-            work.contenders.append(Contender("tar --zstd -x, sync -f", f"tar -C {disk} --zstd -xf {p('v1.tar.zst')}; sync -f {disk}"))
-            work.contenders.append(Contender("fussy, one pass", self.fussy(p("v1.tar.zst.gpg"), disk, stream=True), ours=True))
-            work.contenders.append(Contender("fussy, proof first", self.fussy(p("v1.tar.zst.gpg"), disk), ours=True))
+            fussy = lambda name, stream, goal: Contender(name, self.fussy(p("v1.tar.zst.gpg"), disk, stream), ours=True, goal=goal)
+            work.contenders = [
+                Contender("tar --zstd -x, sync -f", f"tar -C {disk} --zstd -xf {p('v1.tar.zst')}; sync -f {disk}"),
+                fussy("fussy, one pass", True, 1.05), fussy("fussy, proof first", False, 1.05)]
         return work
 
     def start(self):
         times = "for i in {1..200}; do %s > /dev/null; done"
-        return Work("200 starts", "", "<= 3.0",
-                    [Contender("true", times % "/bin/true"),
-                     Contender("fussy-install --version", times % "fussy-install --version", ours=True)])
+        work = Work("200 starts", [Contender("true", times % "/bin/true")])
+        work.contenders += self.ours("fussy-install --version", lambda b: times % (self.tool("fussy-install", b) + " --version"),
+                                     {"zlib": 3.0, "ISA-L": 3.0})
+        return work
+
+    def memory(self, disk):
+        """Each in its own right: the ratio says nothing here, the peak memory does."""
+        work = Work("peak memory by size of the package", memory_goal=24)
+        if not shutil.which("openssl"):
+            return work
+        for name, megabytes in (("10 MB", 10), ("2 GB", int(2000 * self.scale))):
+            package = self.make_sized(f"size{megabytes}", megabytes)
+            for how, stream in (("one pass", True), ("proof first", False)):
+                work.contenders.append(Contender(f"fussy, {name}, {how}", self.fussy(package, disk, stream), ours=True))
+        return work
