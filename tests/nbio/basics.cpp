@@ -1,6 +1,8 @@
 // What the manual shows, and what every stage can be told.
 #include "support.hpp"
 
+#include <fussy/nbio/generator.hpp>
+
 #include <deque>
 #include <list>
 #include <ranges>
@@ -8,7 +10,66 @@
 
 using namespace nbio_test;
 
+namespace {
+
+nbio::generator<std::string> numbers(int n) {
+  for (int i = 0; i < n; ++i) co_yield std::to_string(i);
+}
+/// A download that arrives piece by piece: of `size` octets, the last piece may be smaller.
+nbio::generator<std::vector<char>> response(std::size_t size) {
+  constexpr std::size_t piece = 4096;
+  for (; size > 0; size -= std::min(size, piece)) co_yield std::vector<char>(std::min(size, piece), 'v');
+}
+
+}  // namespace
+
 TEST_SUITE_BEGIN("nbio basics");
+
+TEST_CASE("manual: what arrives in pieces is piped into gzip, and the result starts like a gzip file") {
+  const std::string packed = (response(100'000) | P("gzip -c"))();
+  CHECK(packed.starts_with("\x1f\x8b"));
+  CHECK(packed.size() < 1000);
+  CHECK((packed | P("gzip -dc"))() == std::string(100'000, 'v'));
+}
+
+TEST_CASE("manual: a generator feeds a process, once, and computes nothing ahead of demand") {
+  nothing_left_behind check;
+  nbio::pipe p = numbers(20) | P("cat");
+  CHECK(p() == "012345678910111213141516171819");
+  CHECK_THROWS_AS(p(), std::logic_error);
+  nbio::generator<std::string> named = numbers(3);
+  CHECK((named | P("cat"))() == "012");
+  int given = 0;
+  const auto counted = [](int* n) -> nbio::generator<std::string> {
+    for (;; ++*n) co_yield std::string(1000, 'x');
+  };
+  CHECK((counted(&given) | P("head -c 3")).timeout(20s)() == "xxx");
+  CHECK(given < 1000);
+}
+
+TEST_CASE("a generator that throws ends the run with what it threw; one that is empty or moved from gives nothing") {
+  nothing_left_behind check;
+  struct broken {};
+  const auto breaks = []() -> nbio::generator<std::string> {
+    co_yield "a";
+    throw broken{};
+  };
+  CHECK_THROWS_AS((breaks() | P("cat"))(), broken);
+  CHECK((numbers(0) | P("cat"))() == "");
+  nbio::generator<std::string> a = numbers(2);
+  const nbio::generator<std::string> b = std::move(a);
+  CHECK((a | P("cat"))() == "");  // NOLINT: that is the test
+}
+
+TEST_CASE("manual: an open file, grep, and wc") {
+  temporary_directory dir;
+  write_file(dir / "some", "red\nblue\nblue sky\n");
+  CHECK((fd(fussy::open_file(dir / "some", O_RDONLY)) | P({"grep", "blue"}) | P({"wc", "-l"}))() == "2\n");
+  CHECK((fussy::file_reader(dir / "some") | P({"grep", "blue"}) | P({"wc", "-l"}))() == "2\n");
+  std::vector<std::string> chunks;
+  CHECK((P("cat " + (dir / "some")) | P("grep blue") | chunks)() == "blue\nblue sky\n");
+  CHECK(chunks == std::vector<std::string>{"blue\nblue sky\n"});
+}
 
 TEST_CASE("a shell command runs when it is called, and gives its output") {
   nothing_left_behind check;
@@ -304,6 +365,20 @@ TEST_CASE("a descriptor can be passed, and with close_others nothing else is inh
 TEST_CASE("nothing feeds a process: its input is at its end from the start") {
   CHECK(P("cat")() == "");
   CHECK(P("wc -c")() == "0\n");
+}
+
+TEST_CASE("a process alone can be told what a pipe can") {
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(P("sleep 30").stop(stop.get_token()).run().cancelled);
+  CHECK(P("sleep 98716 & echo x").linger(50ms).run().left_open);
+  kill_processes_with("sleep\00098716"s);
+  CHECK_THROWS_AS((void)P("echo 12345").limit_output(3)(), fussy::error);
+  CHECK(P("sleep 30").timeout(50ms).run().timed_out);
+  loop l;
+  job j = P("echo x").start(l);
+  l.run();
+  CHECK(j.wait().out == "x\n");
 }
 
 TEST_CASE("building a pipe starts and opens nothing") {

@@ -1,6 +1,6 @@
-/// @file nbio/job.hpp  A run in the hands of the caller: driven step by step, from a loop of the host, or with many
-/// others. Threads: a job belongs to one thread at a time, all jobs of a loop to the thread of that loop. Errors:  what
-/// the run failed with is in its result; std::logic_error for a job that was moved from.
+/// @file nbio/job.hpp  A run in the hands of the caller: driven step by step, by a host's loop, or with many others.
+/// Threads: a job belongs to one thread at a time, all jobs of a loop to the thread of that loop.
+/// Errors:  what the run failed with is in its result; std::logic_error for a job that was moved from.
 #pragma once
 
 #include <fussy/nbio/run.hpp>

@@ -1,6 +1,6 @@
-/// @file nbio/link.hpp  Native stages at work: each pulls chunks from the one before, so nothing is done ahead of
-/// demand. Threads: the links of a run belong to the thread that drives it. Errors:  what a stage of the user throws
-/// passes through, and is noted with the stage it came from.
+/// @file nbio/link.hpp  Native stages at work: each pulls chunks from the one before; nothing is done ahead of demand.
+/// Threads: the links of a run belong to the thread that drives it.
+/// Errors:  what a stage of the user throws passes through, and is noted with the stage it came from.
 #pragma once
 
 #include <fussy/io.hpp>

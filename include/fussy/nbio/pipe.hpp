@@ -1,7 +1,6 @@
 /// @file nbio/pipe.hpp  Pipes of processes and native stages, and the operators that join them.
 /// Threads: distinct pipes are independent, except that clones share their callables; one pipe needs outside locking.
-/// Errors:  pipe_error when a process fails, a time is over or the caller asks to stop; what a stage in our process
-/// throws;
+/// Errors:  pipe_error when a process fails, a time is over or the caller asks to stop; what a native stage throws;
 ///          std::logic_error when a stage that can be used once is used again, or stages are joined that cannot be.
 #pragma once
 
@@ -303,6 +302,7 @@ pipe& pipe::prepend(T&& t) {
 inline bytes process::operator()() const { return pipe(*this)(); }
 inline result process::run() const { return pipe(*this).run(); }
 inline job process::start() const { return pipe(*this).start(); }
+inline job process::start(loop& by) const { return pipe(*this).start(by); }
 inline chunks_range process::chunks() const { return pipe(*this).chunks(); }
 inline chunks_range process::lines() const { return pipe(*this).lines(); }
 inline chunks_range process::lines(by_line how) const { return pipe(*this).lines(how); }
@@ -310,5 +310,11 @@ template <class Rep, class Period>
 pipe process::timeout(std::chrono::duration<Rep, Period> longest) const {
   return pipe(*this).timeout(longest);
 }
+template <class Rep, class Period>
+pipe process::linger(std::chrono::duration<Rep, Period> longest) const {
+  return pipe(*this).linger(longest);
+}
+inline pipe process::stop(std::stop_token token) const { return pipe(*this).stop(std::move(token)); }
+inline pipe process::limit_output(std::size_t octets) const { return pipe(*this).limit_output(octets); }
 
 }  // namespace fussy::nbio

@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <variant>
@@ -26,6 +27,7 @@ namespace fussy::nbio {
 
 class pipe;
 class job;
+class loop;
 class chunks_range;
 struct by_line;
 
@@ -202,11 +204,16 @@ public:
   bytes operator()() const;
   result run() const;
   job start() const;
+  job start(loop& by) const;
   chunks_range chunks() const;
   chunks_range lines() const;
   chunks_range lines(by_line how) const;
   template <class Rep, class Period>
   pipe timeout(std::chrono::duration<Rep, Period> longest) const;
+  template <class Rep, class Period>
+  pipe linger(std::chrono::duration<Rep, Period> longest) const;
+  pipe stop(std::stop_token token) const;
+  pipe limit_output(std::size_t octets) const;
 
   const detail::process_spec& spec() const noexcept { return *spec_; }  ///< for the library's own use
 

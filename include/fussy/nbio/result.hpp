@@ -1,5 +1,6 @@
-/// @file nbio/result.hpp  What a run of a pipe reports: its output, and one report per stage; and the exception that
-/// carries it. Threads: values. Errors:  result::check() throws what the run failed with.
+/// @file nbio/result.hpp  What a run of a pipe reports, its output and each stage; and the exception that carries it.
+/// Threads: values.
+/// Errors:  result::check() throws what the run failed with.
 #pragma once
 
 #include <fussy/error.hpp>

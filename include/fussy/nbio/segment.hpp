@@ -1,5 +1,6 @@
-/// @file nbio/segment.hpp  Neighbouring native stages at work: fed by a descriptor or a source, into a descriptor or
-/// memory. Threads: a segment belongs to the thread that drives its run. Errors:  what its stages throw.
+/// @file nbio/segment.hpp  Neighbouring native stages at work: from a descriptor or source into a descriptor or memory.
+/// Threads: a segment belongs to the thread that drives its run.
+/// Errors:  what its stages throw.
 #pragma once
 
 #include <fussy/nbio/link.hpp>
@@ -53,7 +54,7 @@ inline void append_growing(bytes& to, view chunk) {
   constexpr std::size_t large = 1 << 20;
   const std::size_t need = to.size() + chunk.size();
   if (need > to.capacity() && need >= large) {
-    std::size_t factor = sizeof(void*) > 4 ? 8 : 2;
+    std::size_t factor = sizeof(void*) > 4 ? 16 : 2;
     for (;; factor /= 2) try {
         to.reserve(factor > 1 ? need * factor : need + need / 4);
         break;

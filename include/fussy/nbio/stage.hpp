@@ -1,5 +1,5 @@
-/// @file nbio/stage.hpp  The descriptions of stages that a pipe is made of, and the words for what a shape does not
-/// say. Threads: a description may be shared by clones of a pipe; its callables are called by whoever runs them.
+/// @file nbio/stage.hpp  The stages that a pipe is made of, described; and the words for what a shape does not say.
+/// Threads: a description may be shared by clones of a pipe; its callables are called by whoever runs them.
 /// Errors:  std::logic_error when a stage that can be used once is used again.
 #pragma once
 
