@@ -373,6 +373,38 @@ TEST_CASE("gotcha 16: the flags of 0, 1 and 2 are the host's and stay, whatever 
   for (const int fd : {sockets[0], sockets[1], pipes[0], pipes[1]}) ::close(fd);
 }
 
+TEST_CASE("gotcha 16: so do those of an input and an error output of the host that processes share") {
+  temporary_directory dir;
+  write_file(dir / "in", "from the host\n");
+  int sockets[2], pipes[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
+  REQUIRE(::pipe2(pipes, O_CLOEXEC) == 0);
+  const fussy::unique_fd file = fussy::open_file(dir / "in", O_RDWR);
+  const fussy::unique_fd log = fussy::open_file(dir / "log", O_RDWR | O_CREAT, 0600);
+  for (const int end : {sockets[1], pipes[1]}) REQUIRE(::write(end, "from the host\n", 14) == 14);
+  ::shutdown(sockets[1], SHUT_WR);
+  ::close(pipes[1]);
+  for (const int kind : {sockets[0], pipes[0], file.get()}) {
+    const int input = ::dup(0), error = ::dup(2);
+    ::dup2(kind, 0);
+    ::dup2(kind == sockets[0] ? kind : log.get(), 2);
+    const int before[] = {::fcntl(0, F_GETFL), ::fcntl(2, F_GETFL)};
+    const std::string direct = P("head -c 5").inherit_stdin()();
+    const std::string rest = (fd(0) | by_line() | [](view) {})();
+    (void)(P("echo said >&2") | P("cat; echo said >&2"))();
+    const int after[] = {::fcntl(0, F_GETFL), ::fcntl(2, F_GETFL)};
+    ::dup2(input, 0);
+    ::dup2(error, 2);
+    ::close(input);
+    ::close(error);
+    CHECK(direct == "from ");
+    CHECK(rest == "the host\n");
+    CHECK(before[0] == after[0]);
+    CHECK(before[1] == after[1]);
+  }
+  for (const int fd : {sockets[0], sockets[1], pipes[0]}) ::close(fd);
+}
+
 TEST_CASE("gotcha 16: an output of the host that is full makes the run wait, not fail or spin") {
   int ends[2];
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
@@ -484,14 +516,22 @@ TEST_CASE("gotcha 24: descriptors above 1024 are served like any other") {
 TEST_CASE("gotcha 25: many runs at once do not use up the pipe memory of an ordinary user") {
   const int status = in_a_child([] {
     if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) return 1;
-    loop l;
     std::vector<job> jobs;
-    for (int i = 0; i < 80; ++i) jobs.push_back((mebibyte | P({"cat"})).start(l));
-    l.run();
-    for (job& j : jobs)
-      if (j.wait().out.size() != mebibyte.size()) return 2;
-    const auto fresh = fussy::nbio::detail::make_pipe();
-    return ::fcntl(fresh.read.get(), F_GETPIPE_SZ) >= 65536 ? 0 : 3;
+    for (int i = 0; i < 60; ++i) jobs.push_back((std::string(4 << 20, 'x') | P({"cat"})).open_output().start());
+    std::vector<std::size_t> taken(jobs.size());
+    for (std::size_t i = 0; i < jobs.size(); ++i)  // all are past the size at which the library enlarges its pipes
+      while (taken[i] < 2 << 20) {
+        jobs[i].step();
+        if (const auto chunk = jobs[i].read()) taken[i] += chunk->size();
+      }
+    std::vector<fussy::nbio::detail::pipe_ends> fresh(60);  // of the host, say: no smaller than usual
+    for (auto& ends : fresh) {
+      ends = fussy::nbio::detail::make_pipe();
+      if (::fcntl(ends.read.get(), F_GETPIPE_SZ) < 65536) return 3;
+    }
+    for (std::size_t i = 0; i < jobs.size(); ++i)
+      if (taken[i] + jobs[i].wait().out.size() != 4 << 20) return 2;
+    return 0;
   });
   CHECK(status == 0);
 }
@@ -577,6 +617,29 @@ TEST_CASE("gotcha 29: cutting into lines is not slower than reading them") {
   (void)(borrow(text) | P({"cat"}) | by_line() | [&](view l) { n += l.size() == 79; })();
   CHECK(n == 200'000);
   CHECK(w.elapsed() < 5s);
+}
+
+TEST_CASE("gotcha 30: a run that captures nothing waits for its processes, and reports how they ended") {
+  const stopwatch w;
+  const result r = P("sleep 0.3; exit 3").no_capture().run();
+  CHECK(w.elapsed() >= 300ms);
+  CHECK(r.stages[0].st.code == 3);
+  CHECK(!r);
+  CHECK(!r.stages[0].killed_by_us);
+}
+
+TEST_CASE("gotcha 30: processes side by side share one pipe of the kernel, and none of it is ours") {
+  const auto end = [](const char* number) {
+    return P("exec 3>&1; readlink /proc/self/fd/"s + number + " >&2").err(capture{});
+  };
+  const result r = (end("3") | end("0")).run();
+  CHECK(r.stages[0].err.starts_with("pipe:["));
+  CHECK(r.stages[0].err == r.stages[1].err);
+  rusage before, after;
+  ::getrusage(RUSAGE_SELF, &before);
+  CHECK((P({"head", "-c", "256M", "/dev/zero"}) | P({"cat"}) | P({"wc", "-c"}))() == "268435456\n");
+  ::getrusage(RUSAGE_SELF, &after);
+  CHECK(after.ru_nvcsw - before.ru_nvcsw < 50);
 }
 
 TEST_CASE("gotcha 30: a stage added between two processes changes nothing but what it does") {
