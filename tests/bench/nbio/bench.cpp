@@ -1,5 +1,7 @@
 // Pipes of nbio against what one would do otherwise: pairs, interleaved in one run, medians, wall and CPU time (of this
 // process and its children). usage: bench [--scale N] [--rounds N] [NAME...]; a scale of 1 is the full size.
+#include "peers.hpp"
+
 #include <fussy/nbio.hpp>
 
 #include <poll.h>
@@ -17,10 +19,6 @@
 #include <functional>
 #include <string>
 #include <vector>
-
-#ifdef HAVE_LIBPIPELINE
-#include <pipeline.h>
-#endif
 
 extern char** environ;
 
@@ -96,41 +94,38 @@ void dash(const std::string& line) {
   ::waitpid(pid, nullptr, 0);
 }
 
-/// Gives blocks until so many octets are given.
-struct generator {
-  std::uint64_t left;
-  std::string block = std::string(128 * 1024, 'x');
-  std::optional<view> operator()() {
-    if (left == 0) return std::nullopt;
-    const std::size_t n = std::min<std::uint64_t>(left, block.size());
-    left -= n;
-    return view(block).substr(0, n);
+void expect(bool good) {
+  if (!good) {
+    std::fprintf(stderr, "a contender gave a wrong result\n");
+    std::exit(1);
   }
-};
+}
 
+pid_t spawn_cat(int in, int out) {
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, in, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, out, 1);
+  const char* argv[] = {"cat", nullptr};
+  pid_t pid = -1;
+  if (::posix_spawn(&pid, "/bin/cat", &actions, nullptr, const_cast<char**>(argv), environ) != 0) std::abort();
+  ::posix_spawn_file_actions_destroy(&actions);
+  return pid;
+}
 struct two_ends {
   pid_t pid;
   fussy::unique_fd to, from;
 };
-two_ends spawn_cat() {
+two_ends cat_between() {
   auto in = fussy::nbio::detail::make_pipe(), out = fussy::nbio::detail::make_pipe();
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, in.read.get(), 0);
-  ::posix_spawn_file_actions_adddup2(&actions, out.write.get(), 1);
-  const char* argv[] = {"cat", nullptr};
-  two_ends ends{};
-  if (::posix_spawn(&ends.pid, "/bin/cat", &actions, nullptr, const_cast<char**>(argv), environ) != 0) std::abort();
-  ::posix_spawn_file_actions_destroy(&actions);
+  const pid_t pid = spawn_cat(in.read.get(), out.write.get());
   fussy::nbio::detail::set_nonblocking(in.write.get());
   fussy::nbio::detail::set_nonblocking(out.read.get());
-  ends.to = std::move(in.write);
-  ends.from = std::move(out.read);
-  return ends;
+  return {pid, std::move(in.write), std::move(out.read)};
 }
 /// The plain prototype: poll, write, read, append.
 std::string append_prototype(std::uint64_t size) {
-  two_ends cat = spawn_cat();
+  two_ends cat = cat_between();
   generator g{size};
   std::string out, buffer(65536, '\0');
   view rest;
@@ -159,67 +154,60 @@ std::string append_prototype(std::uint64_t size) {
   ::waitpid(cat.pid, nullptr, 0);
   return out;
 }
-void expect(bool good) {
-  if (!good) {
-    std::fprintf(stderr, "a contender gave a wrong result\n");
-    std::exit(1);
+/// The least that both ends in one process can cost: a bare loop over the same three pipes.
+void bare_loop_through_two_cats(std::uint64_t size) {
+  auto in = fussy::nbio::detail::make_pipe(262144), middle = fussy::nbio::detail::make_pipe(),
+       out = fussy::nbio::detail::make_pipe(262144);
+  const pid_t first = spawn_cat(in.read.get(), middle.write.get());
+  const pid_t second = spawn_cat(middle.read.get(), out.write.get());
+  for (auto* end : {&in.read, &middle.read, &middle.write, &out.write}) end->reset();
+  fussy::nbio::detail::set_nonblocking(in.write.get());
+  fussy::nbio::detail::set_nonblocking(out.read.get());
+  generator g{size};
+  std::string buffer(128 * 1024, '\0');
+  std::uint64_t got = 0;
+  for (view rest = *g();;) {
+    pollfd fds[2] = {{out.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}};
+    ::poll(fds, 2, -1);
+    if (in.write && fds[1].revents != 0) {
+      const ssize_t n = ::write(in.write.get(), rest.data(), rest.size());
+      if (n > 0) rest.remove_prefix(static_cast<std::size_t>(n));
+      if (rest.empty()) rest = g().value_or(view());
+      if (rest.empty()) in.write.reset();
+    }
+    if (fds[0].revents == 0) continue;
+    const ssize_t n = ::read(out.read.get(), buffer.data(), buffer.size());
+    if (n == 0) break;
+    if (n > 0) got += static_cast<std::uint64_t>(n);
   }
+  ::waitpid(first, nullptr, 0);
+  ::waitpid(second, nullptr, 0);
+  expect(got == size);
 }
 
 void kernel_joined() {
-  const std::string size = std::to_string((UINT64_C(4) << 30) / scaled);
   const std::uint64_t octets = (UINT64_C(4) << 30) / scaled;
+  const std::string size = std::to_string(octets), line = "head -c " + size + " /dev/zero | cat | cat ";
+  const auto both_ends_ours = [octets] {
+    std::uint64_t n = 0;
+    (void)(generator{octets} | P({"cat"}) | P({"cat"}) | [&](view v) { n += v.size(); } | discard())();
+    expect(n == octets);
+  };
   compare(("(a) head -c " + size + " | cat | cat > /dev/null").c_str(),
-          {{"dash", [&] { dash("head -c " + size + " /dev/zero | cat | cat > /dev/null"); }},
+          {{"dash", [&] { dash(line + "> /dev/null"); }},
            {"nbio, three processes",
             [&] {
               (void)((P({"head", "-c", size, "/dev/zero"}) | P({"cat"}) | P({"cat"})) > "/dev/null")();
             },
             1.05, 1.05},
-           {"nbio, both ends in our process",
-            [&] {
-              std::uint64_t n = 0;
-              (void)(generator{octets} | P({"cat"}) | P({"cat"}) | [&](view v) { n += v.size(); } | discard())();
-              expect(n == octets);
-            },
-            0.70, 1.0}});
+           {"nbio, both ends in our process", both_ends_ours, 0.70, 1.0},
+           {"a bare loop, both ends in our process", [&] { bare_loop_through_two_cats(octets); }}});
+  // Where both ends are ours, three pipes are crossed, and somebody looks at what comes out; in the line above, two,
+  // and nobody. This is the same work:
+  compare(("(a) head -c " + size + " | cat | cat | wc -c").c_str(),
+          {{"dash", [&] { dash(line + "| wc -c > /dev/null"); }},
+           {"nbio, both ends in our process", both_ends_ours, 0.70, 1.0}});
 }
-
-#ifdef HAVE_LIBPIPELINE
-/// In a process of its own: libpipeline takes SIGCHLD and waits for any child of its host.
-void in_a_child(const std::function<void()>& work) {
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    work();
-    ::_exit(0);
-  }
-  int status = 1;
-  ::waitpid(pid, &status, 0);
-  expect(status == 0);
-}
-void feed_standard_output(void* size) {
-  generator g{*static_cast<std::uint64_t*>(size)};
-  while (const auto block = g())
-    for (view rest = *block; !rest.empty();)
-      rest.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(0, ::write(1, rest.data(), rest.size()))));
-}
-std::size_t through_libpipeline(std::uint64_t octets) {
-  pipecmd* feed = pipecmd_new_function("feed", feed_standard_output, nullptr, &octets);
-  pipeline* p = pipeline_new_commands(feed, pipecmd_new_args("cat", nullptr), nullptr);
-  pipeline_want_out(p, -1);
-  pipeline_start(p);
-  std::string out;
-  for (;;) {
-    std::size_t n = 65536;
-    const char* block = pipeline_read(p, &n);
-    if (!block || n == 0) break;
-    out.append(block, n);
-  }
-  pipeline_wait(p);
-  pipeline_free(p);
-  return out.size();
-}
-#endif
 
 void collected() {
   const std::uint64_t octets = (UINT64_C(1) << 30) / scaled;
@@ -229,7 +217,10 @@ void collected() {
       {"nbio, size known", [&] { expect((generator{octets} | P({"cat"})).expect_output(octets)().size() == octets); },
        0.65}};
 #ifdef HAVE_LIBPIPELINE
-  all.push_back({"libpipeline", [&] { in_a_child([&] { expect(through_libpipeline(octets) == octets); }); }});
+  all.push_back({"libpipeline", [&] { expect(through_libpipeline::collect(octets)); }});
+#endif
+#ifdef HAVE_BOOST_PROCESS
+  all.push_back({"Boost.Process, asynchronous", [&] { expect(through_boost::collect(octets) == octets); }});
 #endif
   compare("(b) generator | cat, collected, 1 GiB", all);
 }
@@ -246,16 +237,26 @@ void bare_true(int n) {
 void nbio_true(int n) {
   for (int i = 0; i < n; ++i) (void)P({"/bin/true"})();
 }
+/// The peers that fork copy the page tables of their host each time.
+std::vector<contender> starters(int n, double goal) {
+  std::vector<contender> all{{"posix_spawn, waitid", [n] { bare_true(n); }}, {"nbio", [n] { nbio_true(n); }, goal}};
+#ifdef HAVE_LIBPIPELINE
+  all.push_back({"libpipeline", [n] { through_libpipeline::run_true(n); }});
+#endif
+#ifdef HAVE_BOOST_PROCESS
+  all.push_back({"Boost.Process", [n] { through_boost::run_true(n); }});
+#endif
+  return all;
+}
 void spawning() {
   const int n = static_cast<int>(std::max<std::uint64_t>(1500 / scaled, 100));
-  compare("(c) start and reap /bin/true, 1500 times",
-          {{"posix_spawn, waitid", [&] { bare_true(n); }}, {"nbio", [&] { nbio_true(n); }, 1.10}});
+  compare(("(c) start and reap /bin/true, " + std::to_string(n) + " times").c_str(), starters(n, 1.10));
   constexpr std::size_t size = 1 << 30;
+  constexpr int fewer = 40;  // a fork of so much takes its time
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return;
   std::memset(memory, 1, size);
-  compare("(c) the same with 1 GiB resident",
-          {{"posix_spawn, waitid", [&] { bare_true(n); }}, {"nbio", [&] { nbio_true(n); }, 1.20}});
+  compare(("(c) the same " + std::to_string(fewer) + " times with 1 GiB resident").c_str(), starters(fewer, 1.20));
   ::munmap(memory, size);
 }
 
@@ -339,6 +340,12 @@ void lines() {
 }  // namespace
 
 int main(int argc, char** argv) {
+#ifndef HAVE_LIBPIPELINE
+  std::printf("libpipeline: not installed where this was built\n");
+#endif
+#ifndef HAVE_BOOST_PROCESS
+  std::printf("Boost.Process (first version): not installed where this was built\n");
+#endif
   std::vector<std::string> names;
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
