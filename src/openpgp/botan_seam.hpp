@@ -16,6 +16,7 @@
 
 namespace fussy::openpgp::seam {
 
+using direction = Botan::Cipher_Dir;
 #if BOTAN_VERSION_MAJOR >= 3
 inline constexpr auto encrypting = Botan::Cipher_Dir::Encryption;
 inline constexpr auto decrypting = Botan::Cipher_Dir::Decryption;

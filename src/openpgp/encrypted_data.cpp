@@ -143,47 +143,72 @@ private:
 
 // ---- AEAD ------------------------------------------------------------------------------------------------------------
 
-// What the two AEAD containers differ in: the key and how nonces and associated data are made.
-struct aead_parameters {
-  secret_vector key;
-  byte_vector iv;          // of full length for GnuPG's packet, without the last 8 octets for SEIPD v2
-  byte_vector associated;  // without the counters
-  bool gnupg = false;
-};
+std::uint64_t chunk_octets(const container_header& header) { return std::uint64_t{1} << (header.chunk_size + 6); }
 
-aead_parameters derive(const container_header& header, const session_key& key) {
-  aead_parameters p;
-  p.gnupg = header.type == packet_type::gnupg_aead_encrypted_data;
-  p.associated = {static_cast<std::byte>(0xc0 | static_cast<unsigned>(header.type)), std::byte{header.version},
-                  static_cast<std::byte>(header.cipher), static_cast<std::byte>(header.aead),
-                  std::byte{header.chunk_size}};
-  if (p.gnupg) {
-    p.key = key.key;
-    p.iv = header.start;
-    return p;
+// Key, nonces and associated data of the chunks of one container, for both directions.
+class chunk_cipher {
+public:
+  chunk_cipher(const container_header& header, const session_key& key, seam::direction way)
+      : gnupg_(header.type == packet_type::gnupg_aead_encrypted_data),
+        associated_{static_cast<std::byte>(0xc0 | static_cast<unsigned>(header.type)), std::byte{header.version},
+                    static_cast<std::byte>(header.cipher), static_cast<std::byte>(header.aead),
+                    std::byte{header.chunk_size}},
+        mode_(Botan::AEAD_Mode::create(std::string(name(header.cipher)) + "/" + name(header.aead), way)) {
+    if (!mode_)
+      unknown_form(std::string("this build of Botan has no ") + name(header.cipher) + "/" + name(header.aead));
+    if (gnupg_) {
+      iv_ = header.start;
+      mode_->set_key(as_uint8(byte_view(key.key)), key.key.size());
+      return;
+    }
+    // SEIPD v2: the key and the nonces without their last 8 octets are derived.
+    const std::size_t key_size = key_octets(header.cipher);
+    const secret_vector derived =
+        hkdf(hash_algorithm::sha256, key.key, header.start, associated_, key_size + nonce_octets(header.aead) - 8);
+    mode_->set_key(as_uint8(byte_view(derived)), key_size);
+    iv_ = to_vector(byte_view(derived).subspan(key_size));
   }
-  const std::size_t key_size = key_octets(header.cipher);
-  const secret_vector derived =
-      hkdf(hash_algorithm::sha256, key.key, header.start, p.associated, key_size + nonce_octets(header.aead) - 8);
-  p.key.assign(derived.begin(), derived.begin() + static_cast<std::ptrdiff_t>(key_size));
-  p.iv.assign(derived.begin() + static_cast<std::ptrdiff_t>(key_size), derived.end());
-  return p;
-}
+
+  void start_chunk() { start(nullptr); }
+  /// What comes behind the last chunk, over no data. @param total  octets in all chunks.
+  void start_final(std::uint64_t total) { start(&total); }
+
+  void process(std::uint8_t* data, std::size_t size) { mode_->process(data, size); }
+  /// The rest of the chunk. @throws Botan's exception when it was changed.
+  void finish(Botan::secure_vector<std::uint8_t>& rest) {
+    mode_->finish(rest);
+    ++index_;
+  }
+
+private:
+  void start(const std::uint64_t* total) {
+    byte_vector associated = associated_, nonce = iv_;
+    if (gnupg_) {
+      for (std::size_t i = 0; i < 8; ++i)
+        nonce[nonce.size() - 8 + i] ^= static_cast<std::byte>(index_ >> (56 - 8 * i) & 0xff);
+      put_be(associated, index_, 8);
+    } else {
+      put_be(nonce, index_, 8);
+    }
+    if (total != nullptr) put_be(associated, *total, 8);
+    mode_->reset();  // EAX of Botan 2 does not do it by itself
+    mode_->set_associated_data(as_uint8(byte_view(associated)), associated.size());
+    mode_->start(as_uint8(byte_view(nonce)), nonce.size());
+  }
+
+  bool gnupg_;
+  byte_vector associated_;  // without the counters
+  byte_vector iv_;          // of full length for GnuPG's packet, without the last 8 octets for SEIPD v2
+  std::uint64_t index_ = 0;
+  std::unique_ptr<Botan::AEAD_Mode> mode_;
+};
 
 // Chunks of up to `piece` octets are proven before they are yielded; larger ones, which only early GnuPG 2.3 made, are
 // yielded while they are decrypted, so that memory stays bounded.
 class aead_decryptor final : public decryptor {
 public:
   aead_decryptor(packet_reader& container, const container_header& header, const session_key& key)
-      : container_(container),
-        p_(derive(header, key)),
-        chunk_(std::uint64_t{1} << (header.chunk_size + 6)),
-        left_(chunk_),
-        mode_(Botan::AEAD_Mode::create(std::string(name(header.cipher)) + "/" + name(header.aead), seam::decrypting)) {
-    if (!mode_)
-      unknown_form(std::string("this build of Botan has no ") + name(header.cipher) + "/" + name(header.aead));
-    mode_->set_key(as_uint8(byte_view(p_.key)), p_.key.size());
-  }
+      : container_(container), cipher_(header, key, seam::decrypting), chunk_(chunk_octets(header)), left_(chunk_) {}
 
   std::size_t read(byte_span room) override {
     for (;;) {
@@ -215,16 +240,15 @@ private:
     if (have < tags) tampered();
 
     const std::size_t data = have - tags;  // all of `want`, or what is left before the end
-    if (chunk_begins) start(false);
+    if (chunk_begins) cipher_.start_chunk();
     if (data == want && want < left_) {
       carry(tags);
-      mode_->process(buffer_.data(), data);
+      cipher_.process(buffer_.data(), data);
       left_ -= data;
     } else {
       carry(aead_tag_octets);
       finish_chunk();
       left_ = chunk_;
-      ++index_;
     }
     total_ += data;
     first_ = 0;
@@ -233,9 +257,11 @@ private:
 
   std::size_t fill(std::size_t size) {
     std::size_t have = buffer_.size();
-    // Grown in steps, so that a small message with large chunks stays small.
+    // Grown in steps, so that a small message with large chunks stays small; and not beyond what is needed.
     while (have < size) {
-      const std::size_t step = std::min(size - have, std::max<std::size_t>(have, 64 * 1024));
+      std::size_t step = std::min(size - have, std::max<std::size_t>(have, 64 * 1024));
+      if (size - have - step < step) step = size - have;
+      buffer_.reserve(have + step);
       buffer_.resize(have + step);
       const std::size_t n = read_full(container_, {reinterpret_cast<std::byte*>(buffer_.data()) + have, step});
       have += n;
@@ -252,41 +278,25 @@ private:
     buffer_.resize(buffer_.size() - size);
   }
 
-  void start(bool final_tag) {
-    byte_vector associated = p_.associated, nonce = p_.iv;
-    if (p_.gnupg) {
-      for (std::size_t i = 0; i < 8; ++i)
-        nonce[nonce.size() - 8 + i] ^= static_cast<std::byte>(index_ >> (56 - 8 * i) & 0xff);
-      put_be(associated, index_, 8);
-    } else {
-      put_be(nonce, index_, 8);
-    }
-    if (final_tag) put_be(associated, total_, 8);
-    mode_->reset();  // EAX of Botan 2 does not do it by itself
-    mode_->set_associated_data(as_uint8(byte_view(associated)), associated.size());
-    mode_->start(as_uint8(byte_view(nonce)), nonce.size());
-  }
-
   void finish_chunk() {
     try {
-      mode_->finish(buffer_);
+      cipher_.finish(buffer_);
     } catch (const Botan::Exception&) {
       tampered();
     }
   }
 
   void check_final_tag() {
-    start(true);
+    cipher_.start_final(total_);
     finish_chunk();
     first_ = last_ = 0;
     ended_ = true;
   }
 
   packet_reader& container_;
-  aead_parameters p_;
+  chunk_cipher cipher_;
   std::uint64_t chunk_, left_;  // plaintext octets of a chunk, and of the current one still to come
-  std::uint64_t index_ = 0, total_ = 0;
-  std::unique_ptr<Botan::AEAD_Mode> mode_;
+  std::uint64_t total_ = 0;
   Botan::secure_vector<std::uint8_t> buffer_;
   std::array<std::uint8_t, tags> carry_{};
   std::size_t carried_ = 0;
@@ -397,6 +407,72 @@ void mdc_encryptor::finish() {
   impl_->digest.update(mdc_header);
   impl_->encrypt(mdc_header);
   impl_->encrypt(impl_->digest.finish());
+}
+
+struct aead_encryptor::impl {
+  impl(any_writer w, const session_key& key, const container_header& head)
+      : to(std::move(w)), cipher(head, key, seam::encrypting), chunk(static_cast<std::size_t>(chunk_octets(head))) {
+    to.write(std::array{std::byte{head.version}, static_cast<std::byte>(head.cipher), static_cast<std::byte>(head.aead),
+                        std::byte{head.chunk_size}});
+    to.write(head.start);
+    buffer.reserve(chunk + aead_tag_octets);
+  }
+
+  void seal() {
+    cipher.finish(buffer);
+    to.write(as_bytes(buffer.data(), buffer.size()));
+    buffer.clear();
+  }
+
+  any_writer to;
+  chunk_cipher cipher;
+  std::size_t chunk;
+  std::uint64_t total = 0;
+  Botan::secure_vector<std::uint8_t> buffer;  // the current chunk so far
+};
+
+namespace {
+
+container_header fresh_header(symmetric_algorithm cipher) {
+  container_header head;
+  head.type = packet_type::encrypted_and_integrity_protected_data;
+  head.version = 2;
+  head.cipher = cipher;
+  head.aead = aead_algorithm::ocb;
+  head.chunk_size = 12;  // 256 KiB, as OpenPGP.js and gosop: little enough for every reader to prove before it yields
+  head.start.resize(32);
+  randomize(head.start);
+  return head;
+}
+
+}  // namespace
+
+aead_encryptor::aead_encryptor(any_writer to, const session_key& key)
+    : impl_(std::make_unique<impl>(std::move(to), key, fresh_header(key.cipher.value()))) {}
+aead_encryptor::aead_encryptor(aead_encryptor&&) noexcept = default;
+aead_encryptor& aead_encryptor::operator=(aead_encryptor&&) noexcept = default;
+aead_encryptor::~aead_encryptor() = default;
+
+void aead_encryptor::write(byte_view bytes) {
+  auto& buffer = impl_->buffer;
+  impl_->total += bytes.size();
+  while (!bytes.empty()) {
+    const byte_view part = bytes.first(std::min(bytes.size(), impl_->chunk - buffer.size()));
+    buffer.insert(buffer.end(), as_uint8(part), as_uint8(part) + part.size());
+    bytes = bytes.subspan(part.size());
+    if (buffer.size() < impl_->chunk) return;
+    impl_->cipher.start_chunk();
+    impl_->seal();
+  }
+}
+
+void aead_encryptor::finish() {
+  if (!impl_->buffer.empty()) {
+    impl_->cipher.start_chunk();
+    impl_->seal();
+  }
+  impl_->cipher.start_final(impl_->total);
+  impl_->seal();
 }
 
 }  // namespace fussy::openpgp

@@ -66,4 +66,20 @@ private:
   std::unique_ptr<impl> impl_;
 };
 
+/// Writer of the body of a SEIPD v2 packet with OCB, which every reader of RFC 9580 has. Call finish() once.
+class aead_encryptor {
+public:
+  /// @param key  its cipher is set, one of 16-octet blocks.
+  aead_encryptor(any_writer to, const session_key& key);
+  aead_encryptor(aead_encryptor&&) noexcept;
+  aead_encryptor& operator=(aead_encryptor&&) noexcept;
+  ~aead_encryptor();
+  void write(byte_view bytes);
+  void finish();
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
 }  // namespace fussy::openpgp

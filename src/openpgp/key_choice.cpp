@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 
 namespace fussy::openpgp {
 namespace {
@@ -61,17 +62,17 @@ const secret_key* signing_key(const keyring::state& ring, const certificate& cer
   return nullptr;
 }
 
-const public_key* encryption_key(const certificate& cert, std::string_view name, const judgement& by,
-                                 objections& against) {
+std::optional<key_ref> encryption_key(const certificate& cert, std::string_view name, const judgement& by,
+                                      objections& against) {
   for (const std::size_t i : in_order(cert, name)) {
     const public_key& key = cert.key(i).key;
     if (!encrypts(key.algorithm)) continue;
     if (const auto answer = cert.may_encrypt(i, by); !answer)
       against.add(key, answer.reason);
     else
-      return &key;
+      return key_ref{&cert, i};
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 [[noreturn]] void no_signer(const std::string& who, const std::string& why) {
@@ -138,23 +139,24 @@ std::vector<const secret_key*> choose_signers(const keyring::state& ring, const 
   return chosen;
 }
 
-std::vector<const public_key*> choose_recipients(const keyring::state& ring, const std::vector<std::string>& names,
-                                                 time_point at) {
+std::vector<key_ref> choose_recipients(const keyring::state& ring, const std::vector<std::string>& names,
+                                       time_point at) {
   const judgement by{.now = at};
-  std::vector<const public_key*> chosen;
+  std::vector<key_ref> chosen;
   for (const std::string& name : names) {
     objections against;
-    const public_key* found = nullptr;
+    std::optional<key_ref> found;
     std::vector<const certificate*> fitting;
     for (const certificate* cert : ring.named(name, by)) {
-      if (const public_key* key = encryption_key(*cert, name, by, against)) {
+      if (const auto key = encryption_key(*cert, name, by, against)) {
         fitting.push_back(cert);
         found = key;
       }
     }
-    if (fitting.empty()) no_recipient(name, against.text("the key ring has no such key that is for encryption"));
+    if (!found) no_recipient(name, against.text("the key ring has no such key that is for encryption"));
     if (fitting.size() > 1) no_recipient(name, "several keys fit: " + names_of(fitting, by));
-    if (std::ranges::find(chosen, found) == chosen.end()) chosen.push_back(found);
+    if (std::ranges::find(chosen, &found->key(), [](const key_ref& k) { return &k.key(); }) == chosen.end())
+      chosen.push_back(*found);
   }
   return chosen;
 }

@@ -18,7 +18,7 @@ std::vector<const secret_key*> choose_signers(const keyring::state& ring, const 
 
 /// Keys to encrypt for: of every certificate that is named the newest encryption key. A name must leave one
 /// certificate.
-std::vector<const public_key*> choose_recipients(const keyring::state& ring, const std::vector<std::string>& names,
-                                                 time_point at);
+std::vector<key_ref> choose_recipients(const keyring::state& ring, const std::vector<std::string>& names,
+                                       time_point at);
 
 }  // namespace fussy::openpgp

@@ -85,6 +85,13 @@ std::vector<Algorithm> algorithms(byte_view octets) {
   return list;
 }
 
+std::vector<aead_suite> suites(byte_view octets) {
+  std::vector<aead_suite> list;
+  for (; octets.size() >= 2; octets = octets.subspan(2))
+    list.push_back({static_cast<symmetric_algorithm>(octets[0]), static_cast<aead_algorithm>(octets[1])});
+  return list;
+}
+
 void read_issuer_fingerprint(signature& sig, cursor data) {
   const unsigned version = data.u8();
   const std::size_t expected = version >= 6 ? 32 : 20;
@@ -132,6 +139,9 @@ void read_statement(signature& sig, subpacket type, cursor data) {
       return;
     case subpacket::preferred_hashes:
       sig.preferred_hashes = algorithms<hash_algorithm>(data.rest());
+      return;
+    case subpacket::preferred_aead_suites:
+      sig.preferred_suites = suites(data.rest());
       return;
     case subpacket::primary_user_id:
       sig.primary_user_id = data.u8() != 0;

@@ -39,6 +39,18 @@ inline constexpr std::uint8_t certify = 0x01, sign = 0x02, encrypt_communication
                               authenticate = 0x20;
 }
 
+/// Bits of the first octet of the features subpacket.
+namespace feature {
+inline constexpr std::uint8_t seipd_v2 = 0x08;
+}
+
+/// A cipher and a mode that a recipient reads together.
+struct aead_suite {
+  symmetric_algorithm cipher;
+  aead_algorithm aead;
+  bool operator==(const aead_suite&) const = default;
+};
+
 /// A designated revoker: who else may revoke a key (subpacket 12).
 struct designated_revoker {
   public_key_algorithm algorithm;
@@ -62,6 +74,7 @@ struct signature {
   bool primary_user_id = false;
   std::vector<symmetric_algorithm> preferred_ciphers;
   std::vector<hash_algorithm> preferred_hashes;
+  std::vector<aead_suite> preferred_suites;
   std::vector<designated_revoker> revokers;
 
   // Hints, from either area.

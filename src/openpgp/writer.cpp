@@ -1,6 +1,7 @@
 // Making messages: [session keys, encrypted container of] one-pass headers, literal, signatures.
 #include <fussy/openpgp.hpp>
 
+#include <algorithm>
 #include <utility>
 
 #include "armor.hpp"
@@ -80,20 +81,59 @@ byte_vector message_signer::signatures() const {
 
 namespace {
 
-session_key fresh_session_key() {
-  session_key session{symmetric_algorithm::aes256, secret_vector(key_octets(symmetric_algorithm::aes256))};
+/// Version of the encrypted packet, and its cipher.
+struct encryption_form {
+  unsigned version = 1;
+  symmetric_algorithm cipher = symmetric_algorithm::aes256;
+  unsigned session_key_version() const noexcept { return version == 2 ? 6 : 3; }
+};
+
+bool reads_version_2(const key_ref& recipient, const signature* preferences) {
+  if (recipient.key().version >= 6) return true;
+  return preferences != nullptr && (preferences->features & feature::seipd_v2) != 0;
+}
+
+bool prefers(const signature* preferences, const aead_suite& suite) {
+  return preferences != nullptr &&
+         std::ranges::find(preferences->preferred_suites, suite) != preferences->preferred_suites.end();
+}
+
+/// The newest form that every recipient reads. With AEAD, AES-128 is what all have to know, whatever they prefer (RFC
+/// 9580 section 5.2.3.15).
+encryption_form form_for(const std::vector<key_ref>& recipients, const judgement& by) {
+  bool all_read_2 = true, all_prefer_256 = true;
+  for (const key_ref& recipient : recipients) {
+    const signature* preferences = recipient.cert->preferences(by);
+    all_read_2 &= reads_version_2(recipient, preferences);
+    all_prefer_256 &= prefers(preferences, {symmetric_algorithm::aes256, aead_algorithm::ocb});
+  }
+  if (!all_read_2) return {};
+  return {2, all_prefer_256 ? symmetric_algorithm::aes256 : symmetric_algorithm::aes128};
+}
+
+session_key fresh_session_key(symmetric_algorithm cipher) {
+  session_key session{cipher, secret_vector(key_octets(cipher))};
   randomize(session.key);
   return session;
 }
 
-byte_vector session_key_packets(const std::vector<const public_key*>& recipients, const session_key& session) {
+void put_recipient(byte_vector& body, const public_key& recipient, unsigned version) {
+  if (version < 6) return put_be(body, recipient.id, 8);
+  const byte_view fingerprint = recipient.fingerprint.octets();
+  put_u8(body, static_cast<std::uint8_t>(1 + fingerprint.size()));
+  put_u8(body, recipient.version);
+  put(body, fingerprint);
+}
+
+byte_vector session_key_packets(const std::vector<key_ref>& recipients, unsigned version, const session_key& session) {
   byte_vector packets;
-  for (const public_key* recipient : recipients) {
+  for (const key_ref& recipient : recipients) {
+    const public_key& key = recipient.key();
     byte_vector body;
-    put_u8(body, 3);
-    put_be(body, recipient->id, 8);
-    put_u8(body, static_cast<std::uint8_t>(recipient->algorithm));
-    put(body, encrypt_session_key(*recipient, 3, session));
+    put_u8(body, static_cast<std::uint8_t>(version));
+    put_recipient(body, key, version);
+    put_u8(body, static_cast<std::uint8_t>(key.algorithm));
+    put(body, encrypt_session_key(key, version, session));
     append_packet(packets, packet_type::public_key_encrypted_session_key, body);
   }
   return packets;
@@ -108,7 +148,8 @@ struct message_writer::impl {
   any_writer to;
   std::optional<armor_writer> armor;
   std::optional<partial_body_writer> container;
-  std::optional<mdc_encryptor> encryptor;
+  std::optional<mdc_encryptor> mdc;  // one of the two
+  std::optional<aead_encryptor> aead;
   std::optional<partial_body_writer> literal;
 
   keyring keys;  // keeps the secret keys that `signer` refers to
@@ -125,30 +166,36 @@ struct message_writer::impl {
     if (how.sign) signer.emplace(state, how);
     const time_point at = how.time ? *how.time : state.now(policy{});
     const auto recipients = choose_recipients(state, how.recipients, at);
+    const encryption_form form = form_for(recipients, judgement{.now = at});
     session_key session;
     byte_vector session_keys;
     if (!recipients.empty()) {
-      session = fresh_session_key();
-      session_keys = session_key_packets(recipients, session);
+      session = fresh_session_key(form.cipher);
+      session_keys = session_key_packets(recipients, form.session_key_version(), session);
     }
 
     if (how.armor) armor.emplace(by_reference(to), armor_label::message);
-    if (!recipients.empty()) begin_container(session, session_keys);
+    if (!recipients.empty()) begin_container(form, session, session_keys);
     if (signer) innermost().write(signer->headers());
     literal.emplace(innermost(), packet_type::literal_data);
     const std::byte head[] = {std::byte{'b'}, {}, {}, {}, {}, {}};  // binary, no name, no date: they are not signed
     literal->write(head);
   }
 
-  void begin_container(const session_key& session, byte_view session_keys) {
+  void begin_container(const encryption_form& form, const session_key& session, byte_view session_keys) {
     innermost().write(session_keys);
     container.emplace(innermost(), packet_type::encrypted_and_integrity_protected_data);
-    encryptor.emplace(any_writer(by_reference(*container)), session);
+    any_writer into = by_reference(*container);
+    if (form.version == 2)
+      aead.emplace(std::move(into), session);
+    else
+      mdc.emplace(std::move(into), session);
   }
 
   /// Where packets go now.
   any_writer innermost() {
-    if (encryptor) return by_reference(*encryptor);
+    if (aead) return by_reference(*aead);
+    if (mdc) return by_reference(*mdc);
     if (armor) return by_reference(*armor);
     return by_reference(to);
   }
@@ -163,7 +210,8 @@ struct message_writer::impl {
     if (std::exchange(finished, true)) throw std::logic_error("message_writer: finish twice");
     literal->finish();
     if (signer) innermost().write(signer->signatures());
-    if (encryptor) encryptor->finish();
+    if (aead) aead->finish();
+    if (mdc) mdc->finish();
     if (container) container->finish();
     if (armor) armor->finish();
   }

@@ -1,10 +1,13 @@
 // Messages by OpenPGP.js: version 6 keys and signatures, SEIPD version 2 with every AEAD mode, X25519, hidden
 // recipients. The library is installed from npm, in the version that package-lock.json pins. Where that is not possible
 // the program ends with 77, "skipped", unless FUSSY_ALL_PEERS is set.
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <string>
 
+#include "../openpgp/gnupg.hpp"
 #include "interop.hpp"
 #include "openpgp/botan_seam.hpp"
 
@@ -21,6 +24,31 @@ void install_or_skip() {
   if (std::getenv("FUSSY_ALL_PEERS") != nullptr) FAIL("cannot install OpenPGP.js: " << o.err);
   std::printf("skipped: OpenPGP.js cannot be installed: %s\n", o.err.c_str());
   std::exit(77);
+}
+
+/// What message_writer makes of the content.
+std::string written(std::string_view content, const keyring& ring, const sign_options& how) {
+  byte_vector out;
+  message_writer writer(vector_writer(out), ring, how);
+  writer.write(as_bytes(content));
+  writer.finish();
+  return std::string(as_text(out));
+}
+
+std::string lower_hex(std::string_view octets) {
+  std::string text = to_hex(as_bytes(octets));
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+/// Version of the encrypted packet; 0: there is none.
+unsigned container_version(std::string_view message) {
+  packet_reader packets{any_reader(memory_reader(message))};
+  while (const auto type = packets.next()) {
+    if (*type == packet_type::encrypted_and_integrity_protected_data) return read_container_header(packets).version;
+    packets.skip_body(1 << 20);
+  }
+  return 0;
 }
 
 bool this_build_has(const keyring& ring) {
@@ -67,4 +95,76 @@ TEST_CASE("every message of OpenPGP.js is proven") {
     }
   }
   CHECK(packages == 122);
+}
+
+TEST_CASE("OpenPGP.js reads what is written for its keys: version 6 and AEAD where every recipient reads them") {
+  install_or_skip();
+  const test::temporary_directory directory;
+  const std::string content = test::sample_content();
+  test::write_file(directory / "content", content);
+  std::filesystem::create_directory(directory / "made");
+  const auto node = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "node");
+    arguments[1] = (scripts / arguments[1]).string();
+    return test::output_of(arguments, {}, {{"OPENPGPJS", installed.string()}});
+  };
+  node({"make.mjs", (directory / "content").string(), (directory / "made").string()});
+
+  const test::gnupg old_reader;  // its certificates announce no AEAD of RFC 9580
+  const std::string old_key = old_reader.make_key("Old <old@example.org>", "rsa2048");
+  const std::string old_certificate = old_reader.output({"--export", old_key});
+
+  std::size_t kinds = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory / "made")) {
+    if (entry.path().extension() != ".key") continue;
+    const std::string kind = entry.path().stem().string();
+    CAPTURE(kind);
+    const keyring ring = keyring::load(entry.path());
+    const bool v6 = kind.ends_with("-v6");
+    const std::string own = ring.internals().certificates.at(0).primary().fingerprint.hex();
+    if (!this_build_has(ring)) {
+      CHECK_THROWS_AS(written(content, ring, {}), error);
+      CHECK_THROWS_AS(written(content, ring, {.sign = false, .recipients = {own}}), error);
+      continue;
+    }
+    ++kinds;
+    const auto file = [&](const std::string& name, const std::string& message) {
+      const std::string path = (directory / (kind + "." + name)).string();
+      test::write_file(path, message);
+      return path;
+    };
+    // Its certificate announces SEIPD version 2, so also for a v4 key.
+    const std::string encrypted = written(content, ring, {.recipients = {own}});
+    CHECK(container_version(encrypted) == 2);
+    const std::vector<std::string> files{file("signed", written(content, ring, {})), file("encrypted", encrypted),
+                                         file("armored", written(content, ring, {.recipients = {own}, .armor = true}))};
+    const auto seen = nlohmann::json::parse(node({"read.mjs", entry.path().string(), files[0], files[1], files[2]}));
+    for (const std::string& path : files) {
+      CAPTURE(path);
+      CHECK(seen[path]["content"] == lower_hex(content));
+      CHECK(seen[path]["signer"] == own);
+      CHECK(seen[path]["signatures"] == 1);
+      CHECK(seen[path]["signatureVersion"] == (v6 ? 6 : 4));
+      CHECK(seen[path]["container"] == (path == files[0] ? 0 : 2));
+      test::check_package(test::read_file(path), ring, content, path != files[0], path);
+    }
+    test::check_fragile(encrypted, ring, content);
+
+    // One recipient who cannot read it, and it is version 1 for all.
+    const std::filesystem::path both = directory / (kind + ".both");
+    std::filesystem::create_directory(both);
+    std::filesystem::copy_file(entry.path(), both / "a.asc");
+    test::write_file(both / "b.gpg", old_certificate);
+    const keyring ring_of_both = keyring::load(both);
+    const std::string for_both = written(content, ring_of_both, {.signers = {own}, .recipients = {own, old_key}});
+    CHECK(container_version(for_both) == 1);
+    // gpg 2.2 gives nothing out beside a signature of version 6.
+    const std::string unsigned_for_both = written(content, ring_of_both, {.sign = false, .recipients = {own, old_key}});
+    CHECK(old_reader.gpg({"--decrypt"}, v6 ? unsigned_for_both : for_both).out == content);
+    const auto again =
+        nlohmann::json::parse(node({"read.mjs", entry.path().string(), file("for-both", for_both)})).begin().value();
+    CHECK(again["container"] == 1);
+    CHECK(again["signer"] == own);
+  }
+  CHECK(kinds >= 9);
 }

@@ -33,6 +33,15 @@ byte_vector write_mdc(const session_key& key, byte_view plaintext, std::size_t s
   return body;
 }
 
+byte_vector write_v2(const session_key& key, byte_view plaintext, std::size_t step) {
+  byte_vector body;
+  aead_encryptor writer(any_writer(vector_writer(body)), key);
+  for (; !plaintext.empty(); plaintext = plaintext.subspan(std::min(step, plaintext.size())))
+    writer.write(plaintext.first(std::min(step, plaintext.size())));
+  writer.finish();
+  return body;
+}
+
 byte_vector decrypt_body(byte_view body, const session_key& key, bool gnupg = false, std::size_t room = 70000) {
   byte_vector whole;
   append_packet(whole,
@@ -125,6 +134,28 @@ TEST_CASE("AEAD: every cipher, mode and chunk size, sizes around the chunks") {
             CHECK(decrypt_body(body, key, gnupg, 100) == data);
           }
         }
+}
+
+TEST_CASE("SEIPD v2: what is encrypted is decrypted, whatever its size and however it is written") {
+  constexpr std::size_t chunk = 256 * 1024;
+  for (const symmetric_algorithm cipher : {symmetric_algorithm::aes128, symmetric_algorithm::aes256})
+    for (const std::size_t size :
+         {std::size_t{0}, std::size_t{1}, chunk - 1, chunk, chunk + 1, 3 * chunk, 3 * chunk + 12345}) {
+      CAPTURE(std::string(name(cipher)));
+      CAPTURE(size);
+      const session_key key = random_key(cipher);
+      const byte_vector data = pattern(size);
+      for (const std::size_t step : {std::size_t{777}, chunk, std::size_t{5'000'000}}) {
+        const byte_vector body = write_v2(key, data, step);
+        const std::size_t chunks = (size + chunk - 1) / chunk;
+        CHECK(body.size() == 4 + 32 + size + (chunks + 1) * aead_tag_octets);
+        CHECK(decrypt_body(body, key) == data);
+      }
+      CHECK(write_v2(key, data, 1000) != write_v2(key, data, 1000));  // the salt is fresh
+      byte_vector bad = write_v2(key, data, 1000);
+      bad.back() ^= std::byte{1};
+      CHECK(code_of(bad, key) == errc::tampered);
+    }
 }
 
 TEST_CASE("AEAD: large chunks; those that memory has no room for are streamed") {
