@@ -327,6 +327,54 @@ TEST_CASE("a self-signature with a critical subpacket that is not known counts f
   ACCEPTED(reading(subpacket(30, number(1, 1), true)));
 }
 
+TEST_CASE("a signature over a package: what its signed area says counts, what is unsigned or not known does not") {
+  const secret_key key = make_key();
+  const keyring ring = ring_of(plain_certificate(key));
+  const byte_vector one_pass = sign(key, "content").one_pass;
+  const byte_vector made = created(epoch + day),
+                    critical_notation = subpacket(20, byte_vector(8) + to_octets("x"), true);
+  const auto reading = [&](const byte_vector& hashed, const byte_vector& unhashed = {}) {
+    return read(
+        one_pass + literal("content") +
+            signature_packet(signature_body(key, signature_type::binary, to_octets("content"), hashed, unhashed)),
+        ring);
+  };
+  ACCEPTED(reading(made));
+  REFUSED(reading({}), errc::bad_signature);
+  REFUSED(reading({}, made), errc::bad_signature);
+  REFUSED(reading(made + subpacket(100, number(1, 1), true)), errc::bad_signature);
+  REFUSED(reading(made + critical_notation), errc::bad_signature);
+  REFUSED(reading(made + subpacket(3, number(day, 4))), errc::signature_expired);
+  ACCEPTED(reading(made + subpacket(100, number(1, 1))));
+  ACCEPTED(reading(made, subpacket(100, number(1, 1), true) + critical_notation + subpacket(3, number(day, 4))));
+  ACCEPTED(reading(made + subpacket(9, number(1, 4)) + key_flags(0)));  // about keys; this is none
+  ACCEPTED(reading(made + subpacket(35, number(4, 1) + byte_vector(20))));
+  ACCEPTED(reading(made + subpacket(3, number(0, 4), true) + subpacket(26, to_octets("https://example.org"), true)));
+  SUBCASE("of several the last one counts") {
+    REFUSED(reading(made + created(epoch - day)), errc::bad_signature);  // before its key was made
+    ACCEPTED(reading(created(epoch - day) + made));
+  }
+  SUBCASE("attack: areas and subpackets longer than what they are in") {
+    REFUSED(reading(made + number(200, 1) + number(2, 1)), errc::bad_signature);
+    REFUSED(reading(made + number(0, 1)), errc::bad_signature);
+    REFUSED(reading(made + subpacket(3, number(1, 2))), errc::bad_signature);
+  }
+}
+
+TEST_CASE("attack: a stranger's revocation of a subkey disables nothing") {
+  const secret_key key = make_key(), subkey = make_key(), stranger = make_key();
+  const byte_vector block = primary_packet(key) + certified(key, created(epoch) + key_flags(1)) +
+                            bound(key, subkey, created(epoch) + key_flags(2), back_signed(subkey, key.key, subkey.key));
+  const auto revoked_by = [&](const secret_key& by, const byte_vector& more) {
+    return signature_packet(signature_body(by, signature_type::subkey_revocation, over_subkey(key.key, subkey.key),
+                                           created(epoch + day) + more));
+  };
+  ACCEPTED(read_signed(subkey, ring_of(block + revoked_by(stranger, {}))));
+  ACCEPTED(read_signed(subkey, ring_of(block + revoked_by(stranger, issuer(key.key)))));
+  ACCEPTED(read_signed(subkey, ring_of(block + revoked_by(subkey, {}))));
+  REFUSED(read_signed(subkey, ring_of(block + revoked_by(key, {}))), errc::key_revoked);
+}
+
 TEST_CASE("subkeys and signatures of kinds that are not known are skipped, the rest of the certificate counts") {
   const secret_key key = make_key(), subkey = make_key();
   byte_vector future_key = subkey.key.body, future_signature(40, std::byte{9});

@@ -36,6 +36,8 @@ std::vector<std::string> sorted(std::vector<std::string> list) {
   return list;
 }
 
+#define ACCEPTED(r) CHECK((r).message == "")
+
 std::string armored(const byte_vector& block) { return encode_armor(armor_label::public_key, block); }
 
 /// The error of loading a ring.
@@ -209,6 +211,54 @@ TEST_CASE("a keybox that was cut off or damaged gives what is in front of the da
     put_file(folder / "pubring.kbx", damaged);
     CHECK_FALSE(refusal(folder.path()).why.empty());
   }
+}
+
+TEST_CASE("keys of kinds that are not known do not hide those beside them in the same file") {
+  const secret_key before = make_key(), after = make_key();
+  const auto changed = [](std::size_t at, unsigned octet) {
+    const secret_key key = make_key();
+    byte_vector body = key.key.body;
+    body.at(at) = static_cast<std::byte>(octet);
+    return test::packet(packet_type::public_key, body) + certified(key, created(epoch) + key_flags(3));
+  };
+  const auto ring = ring_of(plain_certificate(before) + changed(0, 2) + changed(0, 3) + changed(0, 5) + changed(0, 7) +
+                            changed(5, 99) + changed(7, 0xff) + plain_certificate(after));
+  ACCEPTED(read_signed(before, ring));
+  ACCEPTED(read_signed(after, ring));
+  CHECK(warnings(ring).size() == 4);  // versions; those of unknown algorithms and curves are listed, as unusable
+  for (const auto& certificate : list(ring, {})) {
+    const auto& primary = certificate.keys.at(0);
+    const bool good = primary.fingerprint == before.key.fingerprint || primary.fingerprint == after.key.fingerprint;
+    CHECK(primary.cannot_verify.empty() == good);
+    CHECK(primary.invalid != good);
+  }
+}
+
+TEST_CASE("a keybox: deleted, ephemeral and X.509 blobs are no anchors, old and new blobs and trust packets are read") {
+  const auto blob = [](unsigned type, unsigned flags, const byte_vector& block, std::size_t info_size = 28) {
+    byte_vector rest = number(1, 2) + number(info_size, 2) + byte_vector(info_size);
+    const std::size_t offset = 4 + 4 + 8 + rest.size();
+    byte_vector body = number(type, 1) + number(1, 1) + number(flags, 2) + number(offset, 4) + number(block.size(), 4) +
+                       rest + block + byte_vector(20);
+    return number(body.size() + 4, 4) + body;
+  };
+  const byte_vector header =
+      number(32, 4) + number(1, 1) + number(1, 1) + number(2, 2) + to_octets("KBXf") + byte_vector(20);
+  const byte_vector trust = test::packet(packet_type::trust, byte_vector(6));
+  const secret_key good = make_key(), newer = make_key(), other = make_key();
+  const byte_vector with_trust = primary_packet(good) + trust + certified(good, created(epoch) + key_flags(3)) + trust;
+  const temporary_directory folder;
+  const auto load = [&](const byte_vector& blobs) {
+    put_file(folder / "pubring.kbx", header + blobs);
+    return keyring::load(folder.path());
+  };
+  const byte_vector block = plain_certificate(other);
+  const keyring ring = load(blob(0, 0, block) + blob(3, 0, block) + blob(2, 2, block) + blob(9, 0, block) +
+                            blob(2, 0, with_trust) + blob(2, 0, plain_certificate(newer), 56));
+  CHECK(fingerprints(ring) == sorted({good.key.fingerprint.hex(), newer.key.fingerprint.hex()}));
+  CHECK(warnings(ring).empty());
+  ACCEPTED(read_signed(good, ring));
+  CHECK(fingerprints(load(blob(2, 0, with_trust) + byte_vector(40))).size() == 1);  // zeros behind the last blob
 }
 
 TEST_CASE("no usable key: the message says why") {
