@@ -113,6 +113,11 @@ _fussy() {
       mapfile -t COMPREPLY < <(compgen -W "gzip zstd bzip2" -- "$current")
       return
       ;;
+    "fussy-pack --signer" | \
+      "fussy-sign --signer")
+      mapfile -t COMPREPLY < <(compgen -W "fussy gpg" -- "$current")
+      return
+      ;;
     "fussy-southrollback --rule")
       mapfile -t COMPREPLY < <(compgen -W "position prefix" -- "$current")
       return
@@ -125,9 +130,9 @@ _fussy() {
     "fussy-keys -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -k --keyring --with-colons --ignore-expiry" -- "$current") ;;
     "fussy-link-tree -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -d --directory -t --target -H --hard -c --copy -r --relative -b --backup -p --prune -n --dry-run -v --verbose" -- "$current") ;;
     "fussy-lock -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --timeout -w --wait -k --kill-after -E --conflict-exit-code -q --quiet -o --close --foreground" -- "$current") ;;
-    "fussy-pack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -r --root -x --exclude -u --unsigned -t --tarname -c --compress --level --root-owner -v --verbose -k --key -e --encrypt-for --homedir -a --armor --passphrase-file --passphrase-fd" -- "$current") ;;
+    "fussy-pack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -r --root -x --exclude -u --unsigned -t --tarname -c --compress --level --root-owner -v --verbose -k --key -e --encrypt-for --homedir -a --armor --signer --passphrase-file --passphrase-fd" -- "$current") ;;
     "fussy-recover -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
-    "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --filename -k --key -e --encrypt-for --homedir -a --armor --passphrase-file --passphrase-fd" -- "$current") ;;
+    "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --filename -k --key -e --encrypt-for --homedir -a --armor --signer --passphrase-file --passphrase-fd" -- "$current") ;;
     "fussy-southrollback -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --final_target --final-target -p --path -a --app -d --django-admin --python -c --command -m --pattern --rule --zero --zero-name -n --dry-run" -- "$current") ;;
     "fussy-status -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target --json" -- "$current") ;;
     "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -v --verbose" -- "$current") ;;

@@ -1,4 +1,4 @@
-// fussy-sign: sign on one machine what was packed on another.
+// fussy-sign: sign on one machine what was packed on another, or what others have signed.
 #include <fussy/pack.hpp>
 
 #include "common.hpp"
@@ -8,11 +8,15 @@ int main(int argc, char** argv) {
   using namespace fussy;
   cli::command command(
       "fussy-sign",
-      "Sign an archive made with fussy-pack --unsigned, remove the unsigned one, and print the package's path.",
+      "Sign an archive made with fussy-pack --unsigned and remove the unsigned one, or add a further signature to a\n"
+      "package; print the package's path.",
       "Example:\n  fussy-sign -k vendor@example.com firmware-2.1.tar.gz");
   std::string filename;
   cli::signing_options signing;
-  command.app.add_option("-f,--filename,filename", filename, "The archive")->type_name("FILE")->required();
+  command.app
+      .add_option("-f,--filename,filename", filename, "The archive, or a package that is signed and not encrypted")
+      ->type_name("FILE")
+      ->required();
   signing.add_to(command.app);
 
   return command.run(argc, argv, [&] { cli::print_result(pack::sign(filename, signing.proof()).string()); });

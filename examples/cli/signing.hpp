@@ -1,10 +1,10 @@
-/// @file signing.hpp  Options that fussy-pack and fussy-sign share: keys, recipients, passphrases.
+/// @file signing.hpp  Options that fussy-pack and fussy-sign share: keys, recipients, passphrases, and who signs.
 #pragma once
 
-#include <termios.h>
 #include <fussy/pack.hpp>
 
 #include "common.hpp"
+#include "passphrase_prompt.hpp"
 
 namespace fussy::cli {
 
@@ -18,6 +18,9 @@ public:
     app.add_option("--homedir", homedir_, "Key ring to take keys from (default: $GNUPGHOME or ~/.gnupg)")
         ->type_name("DIR");
     app.add_flag("-a,--armor", armor_, "Write ASCII armor (.asc) instead of binary (.gpg)");
+    app.add_option("--signer", signer_, "Who signs: fussy itself, or gpg, for keys on smart cards")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"fussy", "gpg"}));
     app.add_option("--passphrase-file", passphrase_file_, "File whose first line opens protected keys")
         ->type_name("FILE");
     app.add_option("--passphrase-fd", passphrase_fd_, "Descriptor to read that line from")->type_name("N");
@@ -25,54 +28,37 @@ public:
 
   pack::signing proof() const {
     pack::signing p;
+    if (signer_ == "gpg") {
+      if (!passphrase_file_.empty() || passphrase_fd_ >= 0)
+        throw error(errc::usage, {.what = "cannot give a passphrase to gpg",
+                                  .why = "its agent asks for PIN or passphrase itself",
+                                  .remedy = "leave out --passphrase-file and --passphrase-fd"});
+      p.by = pack::signing::program::gpg;
+    }
     p.keyring = homedir_;
     p.how.signers = keys_;
     p.how.recipients = recipients_;
     p.how.armor = armor_;
     if (const auto epoch = source_date_epoch()) p.how.time = openpgp::time_point(std::chrono::seconds(*epoch));
-    p.passphrase = [*this](const openpgp::fingerprint& key) { return passphrase(key); };
+    p.passphrase = passphrases();
     return p;
   }
 
 private:
-  std::optional<std::string> passphrase(const openpgp::fingerprint& key) const {
-    if (!passphrase_file_.empty()) return first_line(file_reader(passphrase_file_));
-    if (passphrase_fd_ >= 0) {
-      // One descriptor can be read once; several protected keys share its line.
-      static const std::string line = first_line(file_reader(passphrase_fd_, "passphrase descriptor"));
-      return line;
-    }
-    return ask(key);
-  }
-
-  template <class Reader>
-  static std::string first_line(Reader r) {
-    std::string line;
-    std::byte one[1];
-    while (line.size() < 4096 && r.read(one) == 1 && static_cast<char>(one[0]) != '\n')
-      line += static_cast<char>(one[0]);
-    if (line.ends_with('\r')) line.pop_back();
-    return line;
-  }
-
-  // On the terminal itself, as gpg and ssh do: stdin and stdout may be pipes. No terminal: the key stays locked.
-  static std::optional<std::string> ask(const openpgp::fingerprint& key) {
-    const unique_fd tty(::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
-    if (!tty) return std::nullopt;
-    termios before{};
-    if (::tcgetattr(tty.get(), &before) != 0) return std::nullopt;
-    termios quiet = before;
-    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    file_writer(tty.get()).write(as_bytes("Passphrase for key " + key.hex() + ": "));
-    ::tcsetattr(tty.get(), TCSAFLUSH, &quiet);
-    std::string line = first_line(file_reader(tty.get(), "terminal"));
-    ::tcsetattr(tty.get(), TCSAFLUSH, &before);
-    file_writer(tty.get()).write(as_bytes("\n"));
-    return line;
+  /// Read at once, so that a file that is not there is told as such; several protected keys share the line.
+  openpgp::passphrase_callback passphrases() const {
+    std::optional<std::string> line;
+    if (!passphrase_file_.empty())
+      line = first_line(file_reader(passphrase_file_));
+    else if (passphrase_fd_ >= 0)
+      line = first_line(file_reader(passphrase_fd_, "passphrase descriptor"));
+    return [line](const openpgp::fingerprint& key) {
+      return line ? line : ask_on_terminal("Passphrase for key " + key.hex() + ": ");
+    };
   }
 
   std::vector<std::string> keys_, recipients_;
-  std::string homedir_, passphrase_file_;
+  std::string homedir_, passphrase_file_, signer_ = "fussy";
   int passphrase_fd_ = -1;
   bool armor_ = false;
 };

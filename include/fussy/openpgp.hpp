@@ -41,7 +41,8 @@ private:
   byte_vector octets_;
 };
 
-/// Asked for the passphrase of a protected secret key; empty: there is none, the key stays locked.
+/// Asked for the passphrase of a protected secret key; empty: there is none, the key stays locked. May throw an error
+/// with errc::cancelled, which ends what the key was needed for.
 using passphrase_callback = std::function<std::optional<std::string>(const fingerprint& key)>;
 
 /// The keys a device trusts (every certificate in the ring is an anchor) and the secret keys it can decrypt with.

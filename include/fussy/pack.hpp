@@ -1,7 +1,8 @@
 /// @file pack.hpp  Building a package: one directory becomes one compressed, signed and perhaps encrypted file.
 /// Threads: distinct calls are independent.
 /// Errors:  fussy::error: usage (a root that may not be packed), not_found, no_secret_key, no_recipient_key,
-///          bad_passphrase, no_space, io; std::bad_alloc. A failed call leaves no file and no directory behind.
+///          bad_passphrase, no_space, io; with gpg also missing_program, cancelled, process_failed; std::bad_alloc. A
+///          failed call leaves no file and no directory behind.
 #pragma once
 
 #include <fussy/codec.hpp>
@@ -18,9 +19,13 @@ namespace fussy::pack {
 
 /// How what is made gets its proof.
 struct signing {
+  /// Who computes it. `gpg`: the program of that name, for keys that only it can use, on a smart card for instance.
+  enum class program { library, gpg };
+
   std::filesystem::path keyring{};            ///< GNUPGHOME or a file of secret keys; empty: default_keyring()
   openpgp::sign_options how{};                ///< keys, recipients, armor, time
-  openpgp::passphrase_callback passphrase{};  ///< for protected keys; without it they cannot sign
+  openpgp::passphrase_callback passphrase{};  ///< for protected keys; without it they cannot sign. Not asked for gpg
+  program by = program::library;
 };
 
 struct options {
@@ -41,9 +46,14 @@ struct options {
 ///         $TMPDIR or /tmp) that belongs to the caller, or a file in `options::directory`.
 std::filesystem::path pack(const std::filesystem::path& root, const options& opts);
 
-/// Signs an archive made with `sign = false`: writes FILE.gpg (or .asc) beside it and removes FILE.
+/// Signs a file. An archive made with `sign = false`: writes FILE.gpg (or .asc) beside it and removes FILE. A package
+/// that is signed and not encrypted: adds one signature for each of `proof.how.signers` and replaces FILE. It keeps its
+/// form (binary or armored), its content and the signatures it has; one of these must be valid with the key ring, so
+/// that nobody lends a signature to content that was changed on its way.
+/// @throws usage  the package is signed by these keys already, or is encrypted; gpg is asked to add to a package, which
+///                it cannot. Of what proves the package: every 20xx code.
 /// @return path of the package.
-std::filesystem::path sign(const std::filesystem::path& archive, const signing& proof);
+std::filesystem::path sign(const std::filesystem::path& file, const signing& proof);
 
 /// $GNUPGHOME, else ~/.gnupg.
 std::filesystem::path default_keyring();

@@ -214,6 +214,7 @@ const secret_key* locked_secret::unlock(const passphrase_callback& ask) const {
         open_key_ = open_(nullptr);
       }
     } catch (const error& e) {
+      if (e.code() == errc::cancelled) throw;  // by who was asked: about more than this key
       why_ = e.parts().why;
     }
     tried_ = true;

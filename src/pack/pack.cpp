@@ -2,10 +2,13 @@
 #include <fussy/pack.hpp>
 
 #include "base/temporary.hpp"
+#include "pack/gpg.hpp"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 
 namespace fussy::pack {
@@ -83,6 +86,8 @@ public:
   ~atomic_file() {
     if (!committed_) ::unlink(part_.c_str());
   }
+  int fd() const noexcept { return fd_.get(); }
+  const fs::path& written() const noexcept { return part_; }
   file_writer writer() const { return file_writer(fd_.get(), part_.string()); }
   void commit() {
     if (::fsync(fd_.get()) != 0) throw system_error("cannot make durable", errno, part_.string());
@@ -96,15 +101,18 @@ private:
   bool committed_ = false;
 };
 
-/// Runs `produce(any_writer&)` so that what it writes arrives in `to` signed and encrypted as asked.
-template <class Produce>
-void with_proof(any_writer to, const signing& proof, Produce&& produce) {
+openpgp::keyring load_keyring(const signing& proof) {
   openpgp::keyring::options ring;
   ring.passphrase = proof.passphrase;
-  const auto keys = openpgp::keyring::load(proof.keyring.empty() ? default_keyring() : proof.keyring, ring);
-  openpgp::message_writer message(std::move(to), keys, proof.how);
+  return openpgp::keyring::load(proof.keyring.empty() ? default_keyring() : proof.keyring, ring);
+}
+
+/// Lets `content` write so that it arrives in the file signed and encrypted as asked.
+void with_proof(const atomic_file& to, const signing& proof, const content_producer& content) {
+  if (proof.by == signing::program::gpg) return sign_with_gpg(to.fd(), proof, content);
+  openpgp::message_writer message(to.writer(), load_keyring(proof), proof.how);
   any_writer into = by_reference(message);
-  produce(into);
+  content(into);
   message.finish();
 }
 
@@ -155,35 +163,74 @@ fs::path pack(const fs::path& root, const options& opts) {
   const fs::path path = directory / (stem + suffix + (opts.sign ? suffix_of(opts.proof.how) : ""));
 
   atomic_file file(path);
-  any_writer into = file.writer();
+  const auto archive = [&](any_writer& to) { write_archive(to, real, name, opts); };
   if (opts.sign) {
-    with_proof(std::move(into), opts.proof, [&](any_writer& to) { write_archive(to, real, name, opts); });
+    with_proof(file, opts.proof, archive);
   } else {
-    write_archive(into, real, name, opts);
+    any_writer into = file.writer();
+    archive(into);
   }
   file.commit();
   if (fresh) fresh->keep();
   return path;
 }
 
-fs::path sign(const fs::path& archive, const signing& proof) {
-  const fs::path path = fs::absolute(archive).string() + suffix_of(proof.how);
-  file_reader from(archive);
-  std::byte head[8];
-  const std::size_t n = read_full(from, head);
-  if (!codec::sniff({head, n})) {
-    throw error(errc::usage, {.what = "cannot sign " + archive.string(),
-                              .why = "it is not a compressed archive",
-                              .remedy = "make one with fussy-pack --unsigned",
-                              .path = archive.string()});
+namespace {
+
+bool is_packet(byte_view head) { return !head.empty() && (head[0] & std::byte{0x80}) != std::byte{}; }
+
+/// One pass to add, one for the proof of what was there, and one for the proof of what came out: that one decides, as
+/// the file could have changed in between.
+fs::path add_signature(const fs::path& package, bool armored, const signing& proof) {
+  if (proof.by == signing::program::gpg)
+    throw error(errc::usage, {.what = "cannot add a signature to " + package.string(),
+                              .why = "gpg cannot add to a finished package",
+                              .remedy = "sign with all keys at once (-k, -k), or with a key that needs no gpg",
+                              .path = package.string()});
+  const openpgp::keyring keys = load_keyring(proof);
+  openpgp::sign_options how = proof.how;
+  how.armor = armored;
+  atomic_file both(package);
+  openpgp::add_signatures(file_reader(package), both.writer(), keys, how);
+
+  const std::size_t before = openpgp::verify(file_reader(package), keys).signers().size();
+  openpgp::policy rules;
+  rules.min_signers = static_cast<unsigned>(before + std::max<std::size_t>(how.signers.size(), 1));
+  try {
+    openpgp::verify(file_reader(both.written()), keys, rules);
+  } catch (const error& e) {
+    if (e.code() != errc::too_few_signers) throw;
+    throw error(errc::usage, {.what = "cannot add a signature to " + package.string(),
+                              .why = "it is signed by this key already",
+                              .remedy = "name another key",
+                              .path = package.string()});
   }
-  atomic_file file(path);
-  with_proof(file.writer(), proof, [&](any_writer& to) {
-    to.write({head, n});
+  both.commit();
+  return package;
+}
+
+}  // namespace
+
+fs::path sign(const fs::path& file, const signing& proof) {
+  file_reader from(file);
+  std::array<std::byte, 8> room{};
+  const byte_view head = byte_view(room).first(read_full(from, room));
+  const bool armored = as_text(head).starts_with("-----");
+  if (armored || is_packet(head)) return add_signature(fs::absolute(file), armored, proof);
+  if (!codec::sniff(head)) {
+    throw error(errc::usage, {.what = "cannot sign " + file.string(),
+                              .why = "it is neither a compressed archive nor a package",
+                              .remedy = "make one with fussy-pack, or with fussy-pack --unsigned",
+                              .path = file.string()});
+  }
+  const fs::path path = fs::absolute(file).string() + suffix_of(proof.how);
+  atomic_file package(path);
+  with_proof(package, proof, [&](any_writer& to) {
+    to.write(head);
     copy(from, to);
   });
-  file.commit();
-  if (::unlink(archive.c_str()) != 0) throw system_error("cannot remove the unsigned", errno, archive.string());
+  package.commit();
+  if (::unlink(file.c_str()) != 0) throw system_error("cannot remove the unsigned", errno, file.string());
   return path;
 }
 

@@ -1,0 +1,20 @@
+/// @file gpg.hpp  Signing by the gpg program, for keys that it alone can use: on smart cards, behind its agent.
+/// Threads: functions without state.
+/// Errors:  missing_program, no_secret_key, no_recipient_key, bad_passphrase, cancelled, process_failed; what the
+///          content throws.
+#pragma once
+
+#include <fussy/pack.hpp>
+
+#include <functional>
+
+namespace fussy::pack {
+
+/// Writes the content; called once, on a thread of its own.
+using content_producer = std::function<void(any_writer&)>;
+
+/// Lets gpg sign, and encrypt where there are recipients, what `content` writes. Its agent asks for PIN or passphrase.
+/// @param to  descriptor that gpg writes the message to.
+void sign_with_gpg(int to, const signing& proof, const content_producer& content);
+
+}  // namespace fussy::pack
