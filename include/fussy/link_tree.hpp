@@ -150,7 +150,7 @@ private:
     };
     if (options_.dry_run) {
       if (e.back_up) backed_up(next_backup_of(target));
-      if (kind == link_kind::hard && on_other_file_system(d)) kind = link_kind::copy;
+      if (kind == link_kind::hard && !hard_links_lead_to(d)) kind = link_kind::copy;
     } else {
       kind = entry_maker(directory, d, e).make(backed_up);
     }
@@ -167,12 +167,11 @@ private:
     }
   }
 
-  /// A directory that is yet to be made will be on the file system of the nearest one that exists.
-  static bool on_other_file_system(const planned_directory& d) {
-    struct stat from, to;
+  /// A directory that is yet to be made will be where the nearest one is that exists.
+  static bool hard_links_lead_to(const planned_directory& d) {
     std::filesystem::path path(d.target);
-    while (::stat(path.c_str(), &to) != 0 && path.has_relative_path()) path = path.parent_path();
-    return ::stat(d.source.c_str(), &from) == 0 && ::stat(path.c_str(), &to) == 0 && from.st_dev != to.st_dev;
+    while (!std::filesystem::exists(path) && path.has_relative_path()) path = path.parent_path();
+    return link_domain_of(AT_FDCWD, d.source) == link_domain_of(AT_FDCWD, path.string());
   }
 
   void run(const planned_prune& p) {

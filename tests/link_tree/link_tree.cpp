@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <fussy/link_tree.hpp>
 
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/xattr.h>
@@ -278,6 +279,27 @@ TEST_CASE("between file systems a hard link becomes a copy") {
   write(t.dist / "fw.conf", "TEXT\n");
   check_counts(link_tree(t.dist, other, hard), 0, 1, 4);
   fs::remove_all(other);
+}
+
+TEST_CASE("gotcha: behind a bind mount of the same device a hard link becomes a copy, once") {
+  two_trees t;
+  write(t / "elsewhere" / "mine");
+  test::child container([&](int) {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount((t / "elsewhere").c_str(), t.target.c_str(), nullptr, MS_BIND, nullptr) != 0)
+      return 77;
+    const link_tree_options hard{.kind = link_kind::hard};
+    const auto told = steps_of(t.dist, t.target, {.kind = link_kind::hard, .dry_run = true});
+    if (told != steps_of(t.dist, t.target, hard)) return 1;
+    if (lstat_of(t.target / "fw.conf").st_dev != lstat_of(t.dist / "fw.conf").st_dev) return 2;
+    if (lstat_of(t.target / "fw.conf").st_ino == lstat_of(t.dist / "fw.conf").st_ino) return 3;
+    return link_tree(t.dist, t.target, hard).unchanged == 5 ? 0 : 4;
+  });
+  const int status = container.wait();
+  if (status == 77)
+    MESSAGE("skipped: needs root, and a root directory that is a mount, for a mount of its own");
+  else
+    CHECK(status == 0);
 }
 
 TEST_CASE("a copy has content, mode, time and attributes of its file, and an inode of its own") {

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -72,6 +73,27 @@ inline std::optional<std::string> link_text_of(int directory, const std::string&
   const ssize_t n = ::readlinkat(directory, name.c_str(), text.data(), text.size());
   if (n < 0) return std::nullopt;
   return std::string(text.data(), static_cast<std::size_t>(n));
+}
+
+/// Within which link(2) works: one file system as it is mounted in one place. A bind mount, as containers have them, is
+/// another place although the device is the same.
+struct link_domain {
+  dev_t device = 0;
+  std::uint64_t mount = 0;  // of a kernel older than 5.8, 0
+  bool operator==(const link_domain&) const = default;
+};
+
+/// Of the file system that a directory is on. Empty when there is none.
+inline std::optional<link_domain> link_domain_of(int directory, const std::string& path) {
+  struct stat s;
+  if (::fstatat(directory, path.c_str(), &s, AT_EMPTY_PATH) != 0) return std::nullopt;
+  link_domain domain{.device = s.st_dev};
+#ifdef STATX_MNT_ID
+  struct statx more;
+  if (::statx(directory, path.c_str(), AT_EMPTY_PATH, STATX_MNT_ID, &more) == 0 && (more.stx_mask & STATX_MNT_ID) != 0)
+    domain.mount = more.stx_mnt_id;
+#endif
+  return domain;
 }
 
 inline std::vector<std::string> components_of(std::string_view path) {
@@ -335,12 +357,13 @@ private:
     return to.starts_with(below(distribution_, ""));
   }
 
-  /// For hard links: the same inode; or, as a hard link between file systems becomes a copy, an equal copy.
+  /// For hard links: the same inode; or, where there can be none, which makes it a copy, an equal copy.
   bool is_same_file(int source, int target, const std::string& name, const struct stat& to) const {
     struct stat from;
     if (::fstatat(source, name.c_str(), &from, AT_SYMLINK_NOFOLLOW) != 0) return false;
     const bool same_inode = from.st_dev == to.st_dev && from.st_ino == to.st_ino;
-    if (kind_ == link_kind::hard && (same_inode || from.st_dev == to.st_dev)) return same_inode;
+    if (kind_ == link_kind::hard && (same_inode || link_domain_of(source, "") == link_domain_of(target, "")))
+      return same_inode;
     if (same_inode || !S_ISREG(from.st_mode) || !S_ISREG(to.st_mode)) return false;
     if (from.st_size != to.st_size || from.st_mode != to.st_mode) return false;
     const unique_fd a(::openat(source, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
