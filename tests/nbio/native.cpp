@@ -424,9 +424,25 @@ TEST_CASE("kill ends a job, and so does destroying it") {
   const result r = j.wait();
   CHECK(r.cancelled);
   CHECK(r.out == "x\n");
-  job terminated = nbio::pipe(P({"sleep", "30"})).start();
+}
+
+TEST_CASE("a job that the caller signals goes on; what dies of it has failed like any other") {
+  nothing_left_behind check;
+  job terminated = P({"sleep", "30"}).start();
   terminated.kill(SIGTERM);
-  CHECK(terminated.wait().stages[0].st.signal == SIGTERM);
+  const result r = terminated.wait();
+  CHECK(!r);
+  CHECK(!r.cancelled);
+  CHECK(r.stages[0].st.signal == SIGTERM);
+  CHECK(r.stages[0].failed);
+  CHECK(!r.stages[0].killed_by_us);
+  job prepared =
+      nbio::pipe(P("trap 'echo bye; exit 0' USR1; echo ready; while :; do sleep 0.02; done")).open_output().start();
+  while (!prepared.read()) prepared.step();
+  prepared.kill(SIGUSR1);
+  const result good = prepared.wait();
+  CHECK(good);
+  CHECK(good.out == "bye\n");
 }
 
 TEST_CASE("a start that fails throws at once and leaves nothing") {

@@ -90,7 +90,8 @@ public:
     return self().finished();
   }
   bool finished() const { return self().finished(); }
-  /// Signals the processes; SIGKILL also ends the run, as cancelled, with what goes with reach.
+  /// Signals the processes, as far as the reach of each goes; one that dies of it has failed. SIGKILL also ends the
+  /// run, as cancelled.
   void kill(int sig = SIGKILL) { self().signal(sig); }
   /// Asks the processes to end as a timeout would, after the grace of each.
   void cancel() { self().cancel(); }

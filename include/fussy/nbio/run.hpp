@@ -466,7 +466,7 @@ private:
     if (!roots.empty()) signal_descendants(roots, number);
     for (running* r : these) {
       const bool sent = !r->who->ended() && r->who->signal(number);
-      r->killed |= sent && (number == SIGKILL || number == SIGTERM);
+      r->killed |= sent && ending_ && (number == SIGKILL || number == SIGTERM);
     }
   }
   void cancel_threads() {
