@@ -179,6 +179,16 @@ TEST_CASE("< and > with files read as in a shell") {
   CHECK(content_of(out) == "red\n!");
 }
 
+TEST_CASE("a file at the head or tail is the standard input or output of the process itself, nothing is copied") {
+  temporary_directory dir;
+  write_file(dir / "in", "x");
+  CHECK((P("readlink /proc/self/fd/0") < (dir / "in"))() == dir / "in\n");
+  (void)(P("readlink /proc/self/fd/1") >> (dir / "out"))();
+  CHECK(content_of(dir / "out") == dir / "out\n");
+  (void)(P("readlink /proc/self/fd/1") | to_file(dir / "new"))();  // beside it, until all has succeeded
+  CHECK(content_of(dir / "new").starts_with(dir / "new.nbio-"));
+}
+
 TEST_CASE("by_line shows single lines, empty ones too, and the last without a newline") {
   std::vector<std::string> lines;
   CHECK((P("printf 'a\\n\\nb\\n\\n\\nc'") | by_line() | lines)() == "a\n\nb\n\n\nc");
