@@ -49,6 +49,79 @@ def _(t):
     must(sys.executable, os.path.join(ROOT, "packaging", "check"))
 
 
+@sentence("a recipe that falls behind the Meson files is noticed")
+def _(t):
+    def check_with(path="", old="", new=""):
+        """Runs packaging/check on a copy in which one thing is changed. @return what it says"""
+        for name in ("packaging", "examples"):
+            shutil.copytree(os.path.join(ROOT, name), t.at("copy", name), dirs_exist_ok=True)
+        for name in ("meson.build", "meson_options.txt", "LICENSE"):
+            shutil.copy(os.path.join(ROOT, name), t.at("copy"))
+        if path:
+            with open(t.at("copy", path)) as f:
+                text = f.read()
+            check(old in text, f"{path} has no {old!r}: this test is out of date")
+            t.write(os.path.join("copy", path), text.replace(old, new, 1))
+        done = t.run(sys.executable, t.at("copy/packaging/check"))
+        equal(done.code, 1 if done.err else 0, done)
+        return done.err
+
+    equal(check_with(), "")
+    yocto = "packaging/yocto/recipes-support/fussy/fussy_0.1.0.bb"
+    for path, old, new in (
+        ("meson.build", "version: '0.1.0'", "version: '0.2.0'"),
+        ("LICENSE", "BSD", "MIT"),
+        ("packaging/debian/control", " libzstd-dev,\n", ""),
+        ("packaging/debian/control", "libfussy1 (= ${binary:Version}),\n libisal-dev [amd64 arm64]", "libfussy1 (= ${binary:Version})"),
+        ("packaging/debian/rules", "-Dtests=", "-Dchecks="),
+        ("packaging/buildroot/fussy/fussy.mk", " zlib zstd", " zlib"),
+        ("packaging/buildroot/fussy/Config.in", "\tselect BR2_PACKAGE_ZLIB\n", ""),
+        ("packaging/buildroot/fussy/Config.in", "\tbool \"fussy\"", "  bool \"fussy\""),
+        (yocto, "libarchive ", ""),
+        (yocto, "-Disal=enabled", "-Digzip=enabled"),
+        (yocto, "inherit meson", "inherit cmake"),
+    ):
+        check(check_with(path, old, new), f"{path} without {old!r} was not noticed")
+
+
+@sentence("Kconfig reads Buildroot's menu, and choosing fussy chooses what it needs")
+def _(t):
+    if not shutil.which("kconfig-conf"):
+        raise Skipped("kconfig-frontends is not installed")
+    here = os.path.join(ROOT, "packaging/buildroot/fussy/Config.in")
+    with open(here) as f:
+        named = set(re.findall(r"BR2_\w+", f.read()))
+    own = {name for name in named if name.startswith("BR2_PACKAGE_FUSSY")}
+    given = ["BR2_INSTALL_LIBSTDCPP", "BR2_TOOLCHAIN_GCC_AT_LEAST_12", "BR2_TOOLCHAIN_HAS_THREADS", "BR2_PACKAGE_BOTAN_ARCH_SUPPORTS"]
+    menu = "".join(f"config {name}\n\tbool\n" + ("\tdefault y\n" if name in given else "") for name in sorted(named - own))
+    t.write("Config.in", f'config MODULES\n\tbool\n\toption modules\n{menu}source "{here}"\n')
+    t.write(".config", "CONFIG_BR2_PACKAGE_FUSSY=y\n")
+    done = t.must("kconfig-conf", "--olddefconfig", "Config.in")
+    check("warning" not in done.err and "error" not in done.err, done)
+    with open(t.at(".config")) as f:
+        chosen = set(re.findall(r"^CONFIG_(\w+)=y$", f.read(), re.MULTILINE))
+    equal(own - {"BR2_PACKAGE_FUSSY_SITE"} - chosen, set())
+    equal({"BR2_PACKAGE_" + name for name in ("BOTAN", "LIBARCHIVE", "FMT", "ZLIB", "ZSTD", "BZIP2", "CLI11")} - chosen, set())
+
+
+@sentence("GNU make reads Buildroot's recipe, with and without the commands")
+def _(t):
+    def recipe(tools):
+        t.write(
+            "Makefile",
+            f"qstrip = $(strip $(subst \",,$(1)))\nBR2_PACKAGE_FUSSY_SITE = \"https://example.org/archives\"\n"
+            f"BR2_PACKAGE_FUSSY_TOOLS = {tools}\nmeson-package = PACKAGE = read\n"
+            f"include {ROOT}/packaging/buildroot/fussy/fussy.mk\n"
+            "all:\n\t@echo '$(PACKAGE) $(FUSSY_SITE)/$(FUSSY_SOURCE) [$(FUSSY_DEPENDENCIES)] [$(FUSSY_CONF_OPTS)]'\n",
+        )
+        return t.must("make", "--warn-undefined-variables", "--no-print-directory").out
+
+    full, small = recipe("y"), recipe("")
+    check(full.startswith("read https://example.org/archives/fussy-0.1.0.tar.xz ["), full)
+    check("cli11" in full and "-Dexamples=enabled" in full, full)
+    check("cli11" not in small and "-Dexamples=disabled" in small, small)
+
+
 @sentence("meson install lays commands, libraries, headers and the rest where a distribution expects them")
 def _(t):
     found = installed(t)
