@@ -207,15 +207,16 @@ if LONG:
         must(os.path.join(ROOT, "packaging", "deb"), t.at("deb"), env=dict(os.environ, DEB_BUILD_OPTIONS="nocheck parallel=2"))
         return t.at("deb")
 
-    @sentence("the Debian source package builds libfussy1, libfussy-dev and fussy-tools, and lintian has no errors")
+    @sentence("the Debian source package builds libfussy1, libfussy-dev and fussy-tools, and lintian has nothing to say")
     def _(t):
         out = built_packages(t)
         names = {os.path.basename(path).split("_")[0] for path in glob.glob(out + "/*.deb")}
         equal({name for name in names if not name.endswith("-dbgsym")}, {"libfussy1", "libfussy-dev", "fussy-tools"})
         changes = glob.glob(out + "/*.changes")
-        told = must("lintian", "--allow-root", "--no-tag-display-limit", "--fail-on", "error", *changes)
-        check("E: " not in told, told)
-        print(told)
+        told = must("lintian", "--allow-root", "--tag-display-limit", "0", "--display-info", "--fail-on", "none", *changes)
+        # Random octets of code may look like a word; there is no place yet where new versions could be looked for.
+        known = ("spelling-error-in-binary mor more", "debian-watch-file-is-missing")
+        equal([line for line in told.splitlines() if line[:3] in ("E: ", "W: ", "I: ") and not any(k in line for k in known)], [])
 
     @sentence("what the Debian packages hold does the main job, and a C program builds against them")
     def _(t):
