@@ -203,7 +203,7 @@ verdict_on_key certificate::may_sign(std::size_t index, const judgement& by, con
   if (!signs(asked.algorithm)) return {errc::key_unusable, std::string(name(asked.algorithm)) + " keys do not sign"};
   if (auto why = valid(index, by, at); !why) return why;
   if (!can_verify(asked)) return {errc::key_unusable, asked.describe() + " is not in this build"};
-  if ((flags(index, by) & key_flag::sign) == 0) return {errc::key_unusable, "its key flags do not allow to sign data"};
+  if ((flags(index, by) & key_flag::sign) == 0) return {errc::key_unusable, "its key flags do not permit signing data"};
   if (index != 0) {
     // A binding alone proves nothing: without the subkey's consent, anybody's subkey could be adopted.
     const key_part& subkey = key(index);
@@ -226,7 +226,7 @@ verdict_on_key certificate::may_encrypt(std::size_t index, const judgement& by) 
     return {errc::key_unusable, std::string(name(asked.algorithm)) + " keys are not for encryption"};
   if (auto why = valid(index, by); !why) return why;
   if ((flags(index, by) & (key_flag::encrypt_communications | key_flag::encrypt_storage)) == 0)
-    return {errc::key_unusable, "its key flags do not allow to encrypt for it"};
+    return {errc::key_unusable, "its key flags do not permit encryption"};
   return {};
 }
 

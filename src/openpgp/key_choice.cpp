@@ -76,10 +76,10 @@ std::optional<key_ref> encryption_key(const certificate& cert, std::string_view 
 }
 
 [[noreturn]] void no_signer(const std::string& who, const std::string& why) {
-  throw error(errc::no_secret_key,
-              {.what = "cannot sign" + (who.empty() ? who : " as \"" + who + "\""),
-               .why = why,
-               .remedy = "name a key that may sign, and give its passphrase if it has one; fussy-keys lists what is in the key ring"});
+  throw error(errc::no_secret_key, {.what = "cannot sign" + (who.empty() ? who : " as \"" + who + "\""),
+                                    .why = why,
+                                    .remedy = "name a key that may sign, and give its passphrase if it has one; "
+                                              "fussy-keys lists what is in the key ring"});
 }
 
 [[noreturn]] void no_recipient(const std::string& who, const std::string& why) {
@@ -98,6 +98,13 @@ std::string names_of(const std::vector<const certificate*>& certificates, const 
   return text;
 }
 
+/// Why a name finds nothing. A fixed time may lie before the day the key was made: then nobody has that name yet.
+std::string nothing_named(const keyring::state& ring, const std::string& name) {
+  const judgement any_day{.now = time_point::max(), .ignore_expiry = true};
+  if (ring.named(name, any_day).empty()) return "the key ring has no such key";
+  return "that key was made after the time that the signature is to have (SOURCE_DATE_EPOCH sets it)";
+}
+
 const secret_key* signer_named(const keyring::state& ring, const std::string& name, const judgement& by) {
   objections against;
   const secret_key* chosen = nullptr;
@@ -108,7 +115,7 @@ const secret_key* signer_named(const keyring::state& ring, const std::string& na
       if (chosen == nullptr) chosen = key;
     }
   }
-  if (chosen == nullptr) no_signer(name, against.text("the key ring has no such key"));
+  if (chosen == nullptr) no_signer(name, against.text(nothing_named(ring, name)));
   if (fitting.size() > 1) no_signer(name, "several keys fit: " + names_of(fitting, by));
   return chosen;
 }

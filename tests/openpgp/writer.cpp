@@ -206,6 +206,9 @@ TEST_CASE("expired and revoked recipients and signers are refused, and the messa
   CHECK(message_of({.sign = false, .recipients = {expired}}).find("expired on 2020-02-01") != std::string::npos);
   CHECK(message_of({.sign = false, .recipients = {revoked}}).find("was revoked on") != std::string::npos);
   CHECK(message_of({.signers = {"unknown@example.org"}}).find("no such key") != std::string::npos);
+  const time_point before_it_was_made = time_point(std::chrono::seconds(1500000000));
+  CHECK(message_of({.signers = {"revoked@example.org"}, .time = before_it_was_made}).find("made after the time") !=
+        std::string::npos);
 }
 
 TEST_CASE("without a name the ring's first usable secret key signs, with a passphrase where it needs one") {
