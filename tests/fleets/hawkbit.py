@@ -73,6 +73,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def file(self, content):
         start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         offset = int(start.group(1)) if start else 0
+        if offset >= len(content):
+            return self.send_error(416)
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - offset))
         if start:
@@ -201,6 +203,17 @@ def _(t):
     equal((done.code, t.live()), (0, "app-2"), done)
     ranges = [wanted for path, wanted, _ in t.server.requests if path.startswith("/cdn/")]
     check(ranges[0] is None and int(re.fullmatch(r"bytes=(\d+)-", ranges[1]).group(1)) > 100000, ranges)
+
+
+@sentence("a piece that a power cut has spoilt is fetched once more, in one piece")
+def _(t):
+    t.install("app-1")
+    t.server.deploy(t.package("app-2", files={"app": os.urandom(300000)}))
+    t.write("state/loading", "1\n")
+    t.write("state/part", bytes(100000))
+    equal(t.poll().code, 20)
+    equal((t.poll().code, t.live()), (0, "app-2"))
+    equal(t.server.told(), ["proceeding/none", "proceeding/none", "proceeding/none", "closed/success"])
 
 
 @sentence("a busy target is tried again later; after some tries it is a failure")
