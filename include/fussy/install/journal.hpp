@@ -1,6 +1,8 @@
 /// @file journal.hpp  The journal of a target: one small text file that says what a transaction is about to do.
 /// It is replaced by rename after it was synced, so it is whole or absent; `end` on its last line is checked all the
-/// same. Threads: values. Errors:  none; an unreadable journal is an empty optional.
+/// same.
+/// Threads: values.
+/// Errors:  none; an unreadable journal is an empty optional.
 #pragma once
 
 #include <charconv>

@@ -1,15 +1,13 @@
 /// @file transaction.hpp  One install, all or nothing: stage, publish, enable, commit.
 ///
-///     basic_transaction<Store> tx(std::move(store), options);   // the store holds the lock; what a crash left is
-///     recovered auto staged  = tx.stage(fill);                            // unpack into a private place, proven and
-///     durable auto version = tx.publish(std::move(staged));             // one rename: it has a name
-///     tx.enable(version);                                       // hooks and the switch; on failure back, and
-///     errc::reverted tx.commit();                                              // a transaction destroyed without it
-///     goes back
+///     basic_transaction<Store> tx(std::move(store), options);  // holds the lock; what a crash left is recovered
+///     auto staged  = tx.stage(fill);                           // unpacked in a private place, proven, durable
+///     auto version = tx.publish(std::move(staged));            // one rename: it has a name
+///     tx.enable(version);                                      // hooks and the switch; a failure goes back
+///     tx.commit();                                             // without it the destructor goes back
 ///
 /// Invariants, cited by number in the code and the tests:
-/// 1. After the first install, at every instant and after a power cut at any instant, `current` names a complete
-/// version.
+/// 1. After the first install, at every instant and after a power cut at any instant, `current` names a whole version.
 /// 2. Nothing outside `.fussy/` changes before the proof is there.
 /// 3. The journal says what is about to be done, durably, before it is done.
 /// 4. A version is durable before it is published; the directory is synced before the link is switched, and after.
