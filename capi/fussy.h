@@ -79,7 +79,7 @@ extern "C" {
 #define FUSSY_NOT_FOUND 210      /* a file that was named does not exist or cannot be read */
 #define FUSSY_UNSUPPORTED 211    /* this build or system lacks what was asked for */
 #define FUSSY_NO_MEMORY 212      /* memory ran out */
-#define FUSSY_RESOURCE_LIMIT 213 /* descriptors or processes ran out: raise the limit */
+#define FUSSY_RESOURCE_LIMIT 213 /* descriptors or processes ran out, a file may not get so large: raise the limit */
 
 /* The new version failed: `cause` of the report says why. Commands exit with 3 and 4. */
 #define FUSSY_REVERTED 300      /* the previous or failsafe version is live again */
@@ -289,7 +289,7 @@ FUSSY_API int32_t fussy_session_set_max_entries(fussy_session *session, uint64_t
 /* Since 0.1. Content of an archive, in bytes. Default 128 GiB. */
 FUSSY_API int32_t fussy_session_set_max_bytes(fussy_session *session, uint64_t bytes);
 
-/* Since 0.1. Unpacked to packed size, looked at beyond 64 MiB. 0: no limit. Default 1000. */
+/* Since 0.1. Unpacked to packed size, looked at beyond 64 MiB. 0: no limit. Default 100. */
 FUSSY_API int32_t fussy_session_set_max_ratio(fussy_session *session, uint64_t ratio);
 
 /* Since 0.1. Longest path in an archive in bytes, 1 to 4095, and most directories in one. Defaults 4095 and 256. */

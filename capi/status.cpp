@@ -36,7 +36,7 @@ const char* text_of(fussy::errc code) noexcept {
     case errc::no_memory:
       return "memory ran out; free some and retry";
     case errc::resource_limit:
-      return "descriptors or processes ran out; raise the limit and retry";
+      return "descriptors or processes ran out, or a file may not get so large; raise the limit and retry";
     case errc::reverted:
       return "the new version failed and the previous or failsafe one is live; look at the cause";
     case errc::unrecoverable:

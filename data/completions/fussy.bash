@@ -60,8 +60,10 @@ _fussy() {
       ;;
     "fussy-clean --wait" | \
       "fussy-clean --keep" | \
+      "fussy-install --max-ratio" | \
       "fussy-install --wait" | \
       "fussy-install --hook-timeout" | \
+      "fussy-install-bytes --max-ratio" | \
       "fussy-install-bytes --wait" | \
       "fussy-install-bytes --hook-timeout" | \
       "fussy-link-tree -H" | \
@@ -104,7 +106,8 @@ _fussy() {
       "fussy-southrollback --command" | \
       "fussy-southrollback -m" | \
       "fussy-southrollback --pattern" | \
-      "fussy-southrollback --zero-name")
+      "fussy-southrollback --zero-name" | \
+      "fussy-unpack --max-ratio")
       COMPREPLY=()
       return
       ;;
@@ -125,8 +128,8 @@ _fussy() {
   esac
   case "$command $current" in
     "fussy-clean -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --keep" -- "$current") ;;
-    "fussy-install -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target -l --logfile --wait -v --verbose --hook-timeout -u --unpacked" -- "$current") ;;
-    "fussy-install-bytes -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
+    "fussy-install -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring --max-ratio -t --target -l --logfile --wait -v --verbose --hook-timeout -u --unpacked" -- "$current") ;;
+    "fussy-install-bytes -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring --max-ratio -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
     "fussy-keys -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -k --keyring --with-colons --ignore-expiry" -- "$current") ;;
     "fussy-link-tree -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -d --directory -t --target -H --hard -c --copy -r --relative -b --backup -p --prune -n --dry-run -v --verbose" -- "$current") ;;
     "fussy-lock -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --timeout -w --wait -k --kill-after -E --conflict-exit-code -q --quiet -o --close --foreground" -- "$current") ;;
@@ -135,7 +138,7 @@ _fussy() {
     "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --filename -k --key -e --encrypt-for --homedir -a --armor --signer --passphrase-file --passphrase-fd" -- "$current") ;;
     "fussy-southrollback -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --final_target --final-target -p --path -a --app -d --django-admin --python -c --command -m --pattern --rule --zero --zero-name -n --dry-run" -- "$current") ;;
     "fussy-status -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target --json" -- "$current") ;;
-    "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -v --verbose" -- "$current") ;;
+    "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring --max-ratio -v --verbose" -- "$current") ;;
     *) case "$command" in
       fussy-install)
       compopt -o filenames 2>/dev/null

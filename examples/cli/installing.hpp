@@ -4,6 +4,7 @@
 #include <fussy/install.hpp>
 
 #include <chrono>
+#include <csignal>
 #include <utility>
 
 #include "common.hpp"
@@ -18,6 +19,10 @@ public:
         ->required();
     app.add_option("-k,--keyring", options_.keyring, "Directory or file of the trusted keys")
         ->type_name("DIR")
+        ->capture_default_str();
+    app.add_option("--max-ratio", options_.limits.max_ratio,
+                   "Refuse more than 64 MiB that unpack from less than one part in N; 0: never")
+        ->type_name("N")
         ->capture_default_str();
   }
   void add_target_to(CLI::App& app) {
@@ -40,6 +45,7 @@ public:
 
   /// What the library gets; the log is open from here on.
   install::options prepare(logger& log) {
+    std::signal(SIGXFSZ, SIG_IGN);  // a log or file that may not get larger is an error with a remedy, not our end
     log.be_verbose(verbose_);
     if (!logfile_.empty()) log.open(logfile_);
     options_.log = log.sink();

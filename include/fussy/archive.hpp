@@ -19,20 +19,21 @@ namespace fussy::archive {
 struct limits {
   std::uint64_t max_entries = 1'000'000;
   std::uint64_t max_bytes = UINT64_C(1) << 37;  ///< unpacked, 128 GiB
-  std::uint64_t max_ratio = 1000;               ///< unpacked to packed, looked at beyond 64 MiB unpacked; 0: no limit
+  std::uint64_t max_ratio = 100;                ///< unpacked to packed, looked at beyond 64 MiB unpacked; 0: no limit
   std::uint32_t max_path = 4095;                ///< octets of a path
   std::uint32_t max_depth = 256;                ///< directories in a path
 };
 
 struct extract_options {
   limits limit = {};
-  int share_with = -1;  ///< descriptor of a directory (the running version): a file whose content, mode, owner, time
-                        ///< and attributes equal those at the same path below it (without the root's name) becomes a
-                        ///< hard link to it and nothing is written; where only metadata differ it shares blocks
-                        ///< (reflink) or is written. Size and time alone never decide.
-  bool keep_owner =
-      true;           ///< as root: the archive's numeric owners, setuid and setgid; else files are ours, without those
-  log_sink log = {};  ///< warnings (an extended attribute the file system cannot keep …)
+  /// Descriptor of a directory (the running version): a file whose content, mode, owner, time and attributes equal
+  /// those at the same path below it (without the root's name) becomes a hard link to it and nothing is written; where
+  /// only metadata differ it shares blocks (reflink) or is written. Size and time alone never decide.
+  int share_with = -1;
+  /// As root: the archive's numeric owners, setuid and setgid; else files are ours, without those.
+  bool keep_owner = true;
+  /// Warnings: an extended attribute the file system cannot keep …
+  log_sink log = {};
 };
 
 struct extracted {
@@ -62,9 +63,10 @@ extracted extract(any_reader compressed, const unique_fd& directory, const extra
 
 /// What an archive takes. Whether an equal file is shared shows only when it is unpacked, so there are two figures.
 struct measured {
-  std::uint64_t bytes = 0;           ///< of content, holes not counted
+  std::uint64_t bytes = 0;  ///< of content, holes not counted
   std::uint64_t entries = 0;
-  std::uint64_t certain_bytes = 0;   ///< without files of a size that the one at the same path below `share_with` has, too
+  std::uint64_t certain_bytes =
+      0;  ///< without files of a size that the one at the same path below `share_with` has, too
   std::uint64_t certain_inodes = 0;
 };
 

@@ -39,7 +39,7 @@ enum class errc : int {
   not_found = 210,       ///< a file that was named does not exist or cannot be read
   unsupported = 211,     ///< this build or this system lacks what was asked for
   no_memory = 212,       ///< memory ran out
-  resource_limit = 213,  ///< descriptors or processes ran out; raise the limit (ulimit)
+  resource_limit = 213,  ///< descriptors or processes ran out, a file may not get so large; raise the limit (ulimit)
 
   reverted = 300,       ///< the new version failed; the previous or failsafe one is live. See cause(). Exit status 3.
   unrecoverable = 400,  ///< the new version failed and none could be restored. See cause(). Exit status 4.
@@ -225,6 +225,7 @@ constexpr errc errc_of_errno(int number) noexcept {
       return errc::no_space;
     case EMFILE:
     case ENFILE:
+    case EFBIG:
       return errc::resource_limit;
     case ENOENT:
       return errc::not_found;

@@ -26,7 +26,7 @@ public:
       throw error(errc::too_large, failure_parts{.what = "unpacking the archive was stopped",
                                                  .why = "it unpacks to more than " + std::to_string(limit_.max_ratio) +
                                                         " times its size",
-                                                 .remedy = "if that is right, raise the limit on the ratio"});
+                                                 .remedy = "if that is right, raise the limit (--max-ratio)"});
     return n;
   }
 

@@ -85,7 +85,8 @@ error disk_error(std::string what, int number, std::string_view path, int fd, st
                  " inodes are free";
     parts.remedy = "remove old versions (fussy-clean) or other files, then retry";
   } else if (code == errc::resource_limit) {
-    parts.remedy = "raise the limit of open files (ulimit -n), then retry";
+    parts.remedy = number == EFBIG ? "raise the limit of the size of files (ulimit -f), then retry"
+                                   : "raise the limit of open files (ulimit -n), then retry";
   } else if (code == errc::target_unusable) {
     parts.remedy = "mount the file system for writing";
   } else {

@@ -41,6 +41,12 @@ std::size_t utf8_length(std::string_view text) noexcept {
   return 0;
 }
 
+// ASCII letters only: what a file system that does not tell cases apart may take for the same, too.
+bool same_letters(std::string_view a, std::string_view b) noexcept {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+}
+
 bool is_control(char c) noexcept {
   const auto octet = static_cast<unsigned char>(c);
   return octet < 0x20 || octet == 0x7f;
@@ -75,7 +81,8 @@ void check_root_name(std::string_view name) {
   };
   if (name == ".fussy") refuse("the name is reserved");
   if (name.starts_with('.')) refuse("nothing hidden may stand at the top level");
-  if (name == "current" || name == "failsafe") refuse("the target directory keeps this name for itself");
+  if (same_letters(name, "current") || same_letters(name, "failsafe"))
+    refuse("the target directory keeps this name for itself");
   if (std::any_of(name.begin(), name.end(), is_control)) refuse("the name has control characters");
 }
 

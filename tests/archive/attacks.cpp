@@ -205,9 +205,9 @@ TEST_CASE("attack: two top-level entries") {
 }
 
 TEST_CASE("attack: a root with a name that the target keeps, hides or cannot show") {
-  for (const std::string& root :
-       {std::string("current"), std::string("failsafe"), std::string(".v"), std::string(".fussy"), std::string("..."),
-        std::string("v\n"), std::string("\x1b[2Jv"), std::string("v\x7f")}) {
+  for (const std::string& root : {std::string("current"), std::string("failsafe"), std::string("Current"),
+                                  std::string("FAILSAFE"), std::string(".v"), std::string(".fussy"), std::string("..."),
+                                  std::string("v\n"), std::string("\x1b[2Jv"), std::string("v\x7f")}) {
     const workplace w;
     CAPTURE(root);
     refused(errc::bad_root, w, tar_builder().directory(root + "/").file(root + "/f", "x"));
