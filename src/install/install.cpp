@@ -4,6 +4,7 @@
 
 #include "hooks.hpp"
 #include "package.hpp"
+#include "published.hpp"
 
 namespace fussy::install {
 
@@ -269,12 +270,8 @@ std::vector<std::string> clean(const options& how, std::size_t keep) {
   transaction tx(how);
   const int root = tx.target().disk().root().descriptor();
   return clean(tx.target(), keep, [&](std::vector<std::string>& names) {
-    const auto published = [&](const std::string& name) {
-      struct stat st {};
-      if (fstatat(root, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return std::pair<time_t, long>{};
-      return std::pair<time_t, long>{st.st_ctim.tv_sec, st.st_ctim.tv_nsec};  // of the rename that published it
-    };
-    std::sort(names.begin(), names.end(), [&](const auto& a, const auto& b) { return published(a) > published(b); });
+    std::sort(names.begin(), names.end(),
+              [&](const auto& a, const auto& b) { return published_at(root, a) > published_at(root, b); });
   });
 }
 

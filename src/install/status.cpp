@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "published.hpp"
+
 namespace fussy::install {
 
 namespace {
@@ -73,7 +75,7 @@ version_status look_at(int root, const std::string& target, const std::string& n
   usage.add(st);
   usage.add_below(fd.get(), version.path.string());
   version.own = usage.own(), version.shared = usage.shared(), version.files = usage.files();
-  version.installed = std::chrono::sys_seconds(std::chrono::seconds(st.st_ctim.tv_sec));
+  version.installed = std::chrono::sys_seconds(std::chrono::seconds(published_at(root, name).first));
   return version;
 }
 

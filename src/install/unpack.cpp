@@ -6,6 +6,7 @@ namespace fussy::install {
 namespace {
 
 report unpack_message(openpgp::message_reader message, const std::filesystem::path& directory, const options& how) {
+  const no_sigxfsz limits_are_errors;
   const unique_fd room = open_file(directory, O_RDONLY | O_DIRECTORY);
   report done;
   const archive::extract_options rules{.limit = how.limits, .log = how.log};

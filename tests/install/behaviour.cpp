@@ -1,5 +1,7 @@
 // Installing real packages into real directories: what an operator sees.
 #include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <thread>
 
@@ -135,6 +137,17 @@ TEST_CASE("previous fails too: failsafe is enabled; and when that fails, status 
     CHECK(d.current() == "failsafe");
     CHECK(d.litter().empty());
   }
+}
+
+TEST_CASE("a failing .pre-install of the version that is gone back to does not stop it: it is live again") {
+  device d;
+  d.install(good("1"));
+  write_file(d.target() / "app-1/.pre-install", noting_hook(5), true);
+  fs::remove(d.directory() / "notes");
+  CHECK(failure_of([&] { d.install(failing("2", 0, 7)); }).code() == errc::reverted);
+  CHECK(d.current() == "app-1");
+  CHECK(notes(d) ==
+        ".pre-install app-2 False\n.post-install app-2 False\n.pre-install app-1 True\n.post-install app-1 True\n");
 }
 
 TEST_CASE("with nothing to go back to a failure is unrecoverable") {
@@ -407,6 +420,26 @@ TEST_CASE("enabling an unpacked version that fails keeps it: this command did no
   CHECK(failure_of([&] { install::enable("app-2", d.how()); }).code() == errc::reverted);
   CHECK(d.has("app-2/app"));
   CHECK(d.current() == "app-1");
+}
+
+TEST_CASE("a limit on the size of files is an error, not a signal; the signals of the host are as before") {
+  device d;
+  d.install(good("1"));
+  const std::string before = snapshot(d.target());
+  const fs::path package = vendor::of_all_tests().package("app-2", {{"large", std::string(300'000, 'x')}});
+  child limited([&](int) {
+    ::signal(SIGXFSZ, SIG_DFL);
+    const rlimit most{100'000, 100'000};
+    if (::setrlimit(RLIMIT_FSIZE, &most) != 0) return 2;
+    const fussy::error e = failure_of([&] { d.install(package); });
+    sigset_t mask;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+    const bool says_how = std::string(e.what()).find("ulimit -f") != std::string::npos;
+    return e.code() == errc::resource_limit && says_how && ::sigismember(&mask, SIGXFSZ) == 0 ? 0 : 1;
+  });
+  CHECK(limited.wait() == 0);
+  CHECK(snapshot(d.target()) == before);
+  CHECK(d.litter().empty());
 }
 
 TEST_CASE("another command at work: busy, with its PID; with a wait, its turn comes") {

@@ -18,6 +18,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace simulation {
@@ -112,9 +113,11 @@ public:
       return apply({{{from, old_name, there}, {to, new_name, inode}}, {inode, there}});
     }
     if (there != 0 && mode == rename_mode::exclusive) fail(EEXIST, new_name);
-    if (there != 0 && now_[there].type == entry_type::directory)
-      fail(now_[inode].type == entry_type::directory ? ENOTEMPTY : EISDIR, new_name);
-    if (there != 0 && now_[inode].type == entry_type::directory) fail(ENOTDIR, new_name);
+    if (there != 0 && now_[there].type == entry_type::directory) {
+      if (now_[inode].type != entry_type::directory) fail(EISDIR, new_name);
+      if (!now_[there].entries.empty()) fail(ENOTEMPTY, new_name);
+    } else if (there != 0 && now_[inode].type == entry_type::directory)
+      fail(ENOTDIR, new_name);
     change c{{{from, old_name, 0}, {to, new_name, inode}}, {inode}};
     if (there != 0) c.inodes.insert(there);
     apply(std::move(c));
@@ -255,8 +258,10 @@ public:
   struct place {
     const char* file;
     unsigned line;
-    static constexpr place current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
-      return {file, line};
+    std::string_view function;
+    static constexpr place current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE(),
+                                   const char* function = __builtin_FUNCTION()) {
+      return {file, line, function};
     }
   };
 
@@ -265,9 +270,11 @@ public:
   directory& root() { return root_; }
   std::string path() const { return "/target"; }
   entry_type type(int d, const std::string& name) { return read(), disk_->type(d, name); }
-  std::vector<std::string> list(int d) {
+  std::vector<std::string> list(int d, place where = place::current()) {
     read();
     std::vector<std::string> names;
+    // A sweep that sees nothing is one that is not there.
+    if (where.function == "sweep" && skip(site("list", where))) return names;
     for (const auto& [name, inode] : disk_->at(d).entries) names.push_back(name);
     return names;
   }

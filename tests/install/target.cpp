@@ -229,6 +229,17 @@ TEST_CASE("clean --keep N keeps the versions that were installed last, besides t
   CHECK(install::clean(d.how(), 9).empty());
 }
 
+TEST_CASE("gotcha: an old version whose application writes into it does not count as new for that") {
+  device d;
+  struct statx born {};
+  REQUIRE(::statx(AT_FDCWD, d.target().c_str(), 0, STATX_BTIME, &born) == 0);
+  if ((born.stx_mask & STATX_BTIME) == 0) return;  // this file system does not keep when a directory was made
+  for (const std::string label : {"1", "2", "3"}) d.install(package(label));
+  write_file(d.target() / "app-1/cache", "written by the application");
+  CHECK(install::clean(d.how(), 1) == std::vector<std::string>{"app-1"});
+  CHECK(d.has("app-2"));
+}
+
 TEST_CASE("clean refuses when current is missing or dangling: nothing says what to keep") {
   device d;
   make_tree(d.target() / "v0", version_files("0"));

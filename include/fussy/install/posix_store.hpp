@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <fussy/install/store.hpp>
@@ -44,6 +45,31 @@ inline error target_error(const std::string& path, int number) {
   return system_error("cannot use target", number, path, remedy, resource ? code : errc::target_unusable);
 }
 
+/// While it lives, a write beyond the limit on the size of files (RLIMIT_FSIZE) is an error, EFBIG, and no signal that
+/// ends the process. Neither the action nor, afterwards, the mask of the host is changed. Lives on one thread.
+class no_sigxfsz {
+public:
+  no_sigxfsz() noexcept {
+    ::sigemptyset(&set_);
+    ::sigaddset(&set_, SIGXFSZ);
+    sigset_t before;
+    ::pthread_sigmask(SIG_BLOCK, &set_, &before);
+    was_blocked_ = ::sigismember(&before, SIGXFSZ) == 1;
+  }
+  ~no_sigxfsz() {
+    if (was_blocked_) return;
+    const timespec none{};
+    retry_eintr([&] { return ::sigtimedwait(&set_, nullptr, &none); });
+    ::pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
+  }
+  no_sigxfsz(const no_sigxfsz&) = delete;
+  no_sigxfsz& operator=(const no_sigxfsz&) = delete;
+
+private:
+  sigset_t set_;
+  bool was_blocked_ = false;
+};
+
 /// What exists at a name below a directory, links not followed.
 inline entry_type entry_type_at(int directory, const std::string& name) {
   struct stat st {};
@@ -56,23 +82,23 @@ inline entry_type entry_type_at(int directory, const std::string& name) {
   return S_ISREG(st.st_mode) ? entry_type::file : entry_type::other;
 }
 
-/// Names in an open directory, without . and .., in the order of the system.
+/// Names in an open directory, without . and .., in the order of the system. Needs no further descriptor: what cleans
+/// up after they have run out lists, too.
 inline std::vector<std::string> names_in(int directory, const std::string& path) {
-  unique_fd again(retry_eintr([&] { return ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-  if (!again) throw system_error("cannot open", errno, path);
-  std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(again.get()), ::closedir);
-  if (!stream) throw system_error("cannot list", errno, path);
-  static_cast<void>(again.release());
+  if (::lseek(directory, 0, SEEK_SET) < 0) throw system_error("cannot list", errno, path);
   std::vector<std::string> names;
+  alignas(dirent64) char room[16384];
   for (;;) {
-    errno = 0;
-    const dirent* entry = ::readdir(stream.get());
-    if (!entry) break;
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
+    const ssize_t size = retry_eintr([&] { return ::getdents64(directory, room, sizeof room); });
+    if (size < 0) throw system_error("cannot list", errno, path);
+    if (size == 0) return names;
+    for (ssize_t at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(room + at);
+      at += entry->d_reclen;
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
   }
-  if (errno != 0) throw system_error("cannot list", errno, path);
-  return names;
 }
 
 /// The name of the directory of `target` that one of its names leads to: the name itself, or by any links the one that
@@ -163,18 +189,14 @@ public:
 
   void rename(directory& from, const std::string& old_name, directory& to, const std::string& new_name,
               rename_mode mode) {
-    const unsigned flags = mode == rename_mode::exchange    ? RENAME_EXCHANGE
-                           : mode == rename_mode::exclusive ? RENAME_NOREPLACE
-                                                            : 0;
-    int result = ::renameat2(from.descriptor(), old_name.c_str(), to.descriptor(), new_name.c_str(), flags);
+    int number = try_rename(from, old_name, to, new_name, mode);
+    if (number == EACCES) number = rename_unwritable(from, old_name, to, new_name, mode);
     // Where the file system knows no flags the lock has to do: nobody else of us is here.
-    if (result != 0 && (errno == EINVAL || errno == ENOSYS) && mode == rename_mode::exclusive) {
-      if (type(to, new_name) != entry_type::none)
-        throw system_error("cannot rename", EEXIST, from.path + "/" + old_name + " to " + to.path + "/" + new_name);
-      result = ::renameat(from.descriptor(), old_name.c_str(), to.descriptor(), new_name.c_str());
-    }
-    if (result != 0)
-      throw system_error("cannot rename", errno, from.path + "/" + old_name + " to " + to.path + "/" + new_name);
+    if ((number == EINVAL || number == ENOSYS) && mode == rename_mode::exclusive)
+      number = type(to, new_name) == entry_type::none ? try_rename(from, old_name, to, new_name, rename_mode::replace)
+                                                      : EEXIST;
+    if (number != 0)
+      throw system_error("cannot rename", number, from.path + "/" + old_name + " to " + to.path + "/" + new_name);
   }
 
   void remove_file(directory& d, const std::string& name) {
@@ -201,6 +223,30 @@ public:
   }
 
 private:
+  /// @return errno, 0 when it is done
+  static int try_rename(directory& from, const std::string& old_name, directory& to, const std::string& new_name,
+                        rename_mode mode) {
+    const unsigned flags = mode == rename_mode::exchange    ? RENAME_EXCHANGE
+                           : mode == rename_mode::exclusive ? RENAME_NOREPLACE
+                                                            : 0;
+    return ::renameat2(from.descriptor(), old_name.c_str(), to.descriptor(), new_name.c_str(), flags) == 0 ? 0 : errno;
+  }
+
+  /// To give a directory another parent its owner needs the right to write to it (unless he is root): for this moment.
+  static int rename_unwritable(directory& from, const std::string& old_name, directory& to, const std::string& new_name,
+                               rename_mode mode) {
+    struct stat st {};
+    if (fstatat(from.descriptor(), old_name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode) ||
+        st.st_uid != ::geteuid() || (st.st_mode & S_IWUSR) != 0)
+      return EACCES;
+    if (::fchmodat(from.descriptor(), old_name.c_str(), st.st_mode | S_IWUSR, 0) != 0) return errno;
+    const int number = try_rename(from, old_name, to, new_name, mode);
+    // That this works is known, it just has; if it does not, the owner keeps a right that he can give himself.
+    (void)!::fchmodat((number == 0 ? to : from).descriptor(), (number == 0 ? new_name : old_name).c_str(), st.st_mode,
+                      0);
+    return number;
+  }
+
   static directory open_target(const std::string& path) {
     unique_fd fd(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
     if (!fd) throw target_error(path, errno);
@@ -220,6 +266,7 @@ private:
     struct stat st {};
     if (fstatat(root.descriptor(), ".fussy", &st, AT_SYMLINK_NOFOLLOW) != 0) throw target_error(ours, errno);
     if (!S_ISDIR(st.st_mode)) throw target_error(ours, ENOTDIR);
+    if (::faccessat(root.descriptor(), ".fussy", W_OK | X_OK, AT_EACCESS) != 0) throw target_error(ours, errno);
     try {
       return flock_guard(ours + "/lock", {.wait = how.lock_wait, .stop = how.stop, .mode = 0600});
     } catch (const error& e) {
@@ -246,6 +293,7 @@ private:
     if (result != 0) throw system_error(what, errno, d.path + "/" + name);
   }
 
+  std::unique_ptr<no_sigxfsz> limits_are_errors_ = std::make_unique<no_sigxfsz>();
   directory root_;
   flock_guard lock_;
 };

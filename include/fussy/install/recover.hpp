@@ -1,5 +1,7 @@
 /// @file recover.hpp  Finishing or undoing what a crash left. Idempotent, and may itself be cut at any instant
-/// (invariant 6). Threads: as the target.   Errors: fussy::error.
+/// (invariant 6).
+/// Threads: as the target.
+/// Errors:  fussy::error.
 #pragma once
 
 #include <fussy/install/enable.hpp>
@@ -119,7 +121,8 @@ recovered recover_version(basic_target<Store>& target, const transaction_options
     target.say(log_level::error, e.what());
     return back();
   }
-  target.conclude();
+  // It lives and its hook has run: one refusal of the system is no reason to run it again, or to take it for a crash.
+  if (!target.warn_on_failure("cannot clear the journal", [&] { target.conclude(); })) target.conclude();
   return recovered::finished;
 }
 
@@ -129,6 +132,7 @@ recovered recover_version(basic_target<Store>& target, const transaction_options
 template <store Store>
 recovery recover(basic_target<Store>& target, const transaction_options& options) {
   recovery result;
+  target.settle();
   if (target.has_journal()) {
     if (options.progress) options.progress(progress{.at = phase::recovering});
     if (auto record = target.read_journal()) {

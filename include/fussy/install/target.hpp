@@ -27,6 +27,8 @@ inline const std::string current_name = "current";
 inline const std::string failsafe_name = "failsafe";
 inline const std::string private_name = ".fussy";
 inline const std::string staging_name = "staging";
+inline const std::string new_staging_name = "staging.new";
+inline const std::string unnamed_prefix = "new.";  ///< in staging/: a tree that is being unpacked and had no name yet
 inline const std::string journal_name = "journal";
 inline const std::string new_journal_name = "journal.new";
 inline const std::string next_link = "link.next";          ///< to the version that is being enabled
@@ -34,9 +36,14 @@ inline const std::string back_link = "link.back";          ///< to the one befor
 inline const std::string previous_link = "previous";       ///< to the one before the last install that went well
 inline const std::string failsafe_link = "link.failsafe";  ///< to failsafe
 
-/// A name that a version may have: what a package's top-level directory must be called, too.
+/// A name that a version may have: what a package's top-level directory must be called, too. `Current` is none either:
+/// a file system may take it for `current`.
 inline bool is_version_name(std::string_view name) noexcept {
-  return !name.empty() && name.size() <= 255 && name.front() != '.' && name != current_name && name != failsafe_name &&
+  const auto is = [&](const std::string& reserved) {
+    return std::equal(name.begin(), name.end(), reserved.begin(), reserved.end(),
+                      [](char a, char b) { return a == b || (a >= 'A' && a <= 'Z' && a - 'A' + 'a' == b); });
+  };
+  return !name.empty() && name.size() <= 255 && name.front() != '.' && !is(current_name) && !is(failsafe_name) &&
          std::none_of(name.begin(), name.end(), [](char c) {
            const auto octet = static_cast<unsigned char>(c);
            return octet < 0x20 || octet == 0x7f || c == '/';
@@ -171,7 +178,7 @@ public:
   /// A fresh private directory below staging/.
   std::string make_staging() {
     directory staging = open_staging();
-    std::string id = fresh_name(staging);
+    std::string id = fresh_name(staging, unnamed_prefix);
     store_.make_directory(staging, id);
     return id;
   }
@@ -209,15 +216,27 @@ public:
     if (problem) throw *problem;
   }
 
+  /// After a kill: what recovery decides by, and what it removes, must not come back with the next power cut. Of a tree
+  /// that was only being unpacked nothing can come back; it goes first, so that no sync writes it before it goes.
+  void settle() {
+    if (holds_unpacking_only()) sweep();
+    store_.sync_directory(store_.root());
+  }
+
   /// Removes what no transaction needs: everything in staging/, links and the half of a journal. What cannot be removed
   /// is a warning: it is in nobody's way.
   void sweep() {
     for (const auto& leftover : {new_journal_name, next_link, back_link, failsafe_link})
       warn_on_failure("cannot remove litter", [&] { remove_private(leftover); });
     warn_on_failure("cannot remove litter", [&] {
+      if (store_.type(ours_, new_staging_name) != entry_type::none) store_.remove_directory(ours_, new_staging_name);
+    });
+    warn_on_failure("cannot remove litter", [&] {
       directory staging = open_staging();
-      for (const std::string& name : store_.list(staging))
+      const std::vector<std::string> names = store_.list(staging);
+      for (const std::string& name : names)
         warn_on_failure("cannot remove litter", [&] { remove_tree(staging, name); });
+      if (names.size() + counter_ > names_in_one_block) renew_staging();
     });
   }
 
@@ -238,12 +257,26 @@ private:
       store_.make_directory(store_.root(), private_name);
     directory d = store_.open(store_.root(), private_name);
     if (store_.type(d, staging_name) == entry_type::none) store_.make_directory(d, staging_name);
-    // After a kill: what recovery will decide by must not be gone after the next power cut.
-    store_.sync_directory(store_.root());
     return d;
   }
 
   directory open_staging() { return store_.open(ours_, staging_name); }
+
+  bool holds_unpacking_only() {
+    if (has_journal()) return false;
+    directory staging = open_staging();
+    const std::vector<std::string> names = store_.list(staging);
+    return !names.empty() && std::all_of(names.begin(), names.end(), [](const std::string& name) {
+      return name.compare(0, unnamed_prefix.size(), unnamed_prefix) == 0;
+    });
+  }
+
+  /// A directory that has held many names stays large when they are gone. A new, small one takes its place.
+  void renew_staging() {
+    if (store_.type(ours_, new_staging_name) == entry_type::none) store_.make_directory(ours_, new_staging_name);
+    store_.rename(ours_, new_staging_name, ours_, staging_name, rename_mode::replace);
+    counter_ = 0;
+  }
 
   void remove_private(const std::string& name) {
     if (store_.type(ours_, name) != entry_type::none) store_.remove_file(ours_, name);
@@ -253,9 +286,9 @@ private:
     return store_.type(ours_, link) == entry_type::link && store_.read_link(ours_, link) == version;
   }
 
-  std::string fresh_name(directory& staging) {
+  std::string fresh_name(directory& staging, const std::string& prefix = {}) {
     std::string name;
-    do name = std::to_string(++counter_);
+    do name = prefix + std::to_string(++counter_);
     while (store_.type(staging, name) != entry_type::none);
     return name;
   }
@@ -263,6 +296,7 @@ private:
   /// Removes staging/NAME whatever is below it. Directories that are not empty are moved up to staging/ first, so that
   /// neither depth nor path length matters, and a mount point in the way is an error instead of a catastrophe.
   void remove_tree(directory& staging, const std::string& first) {
+    if (store_.type(staging, first) == entry_type::directory && remove_if_empty(staging, first)) return;
     std::deque<std::string> queue{first};
     for (; !queue.empty(); queue.pop_front()) {
       const std::string& name = queue.front();
@@ -273,15 +307,24 @@ private:
       store_.make_accessible(staging, name);
       directory d = store_.open(staging, name);
       for (const std::string& entry : store_.list(d)) {
-        if (store_.type(d, entry) != entry_type::directory) {
-          store_.remove_file(d, entry);
-        } else if (!remove_if_empty(d, entry)) {
-          store_.make_accessible(d, entry);
-          queue.push_back(fresh_name(staging));
-          store_.rename(d, entry, staging, queue.back(), rename_mode::replace);
-        }
+        if (remove_if_file(d, entry) || remove_if_empty(d, entry)) continue;
+        store_.make_accessible(d, entry);
+        queue.push_back(fresh_name(staging));
+        store_.rename(d, entry, staging, queue.back(), rename_mode::replace);
       }
       store_.remove_directory(staging, name);
+    }
+  }
+
+  /// A question less for each file: there are many of them, and few directories.
+  bool remove_if_file(directory& d, const std::string& name) {
+    try {
+      store_.remove_file(d, name);
+      return true;
+    } catch (const error& e) {
+      if ((failed_with(e, EISDIR) || failed_with(e, EPERM)) && store_.type(d, name) == entry_type::directory)
+        return false;
+      throw;
     }
   }
 
@@ -302,10 +345,12 @@ private:
                                          .path = path_of(current_name)});
   }
 
+  static constexpr unsigned long names_in_one_block = 128;
+
   Store store_;
   log_sink log_;
-  unsigned long counter_ = 0;
-  directory ours_;  // last: made with what is above it
+  unsigned long counter_ = 0;  // of names given in staging/
+  directory ours_;             // last: made with what is above it
 };
 
 }  // namespace fussy::install
