@@ -4,6 +4,7 @@
  *   FUSSY_SHIM=kill:N          SIGKILL instead of the Nth call (from 0) that changes something
  *   FUSSY_SHIM=fail:N:ERRNO    the Nth call, reading ones included, fails with this errno, once
  *   FUSSY_SHIM=nosync          fsync and syncfs do nothing and say all is well
+ *   FUSSY_SHIM=nolock          so do flock and the locks of fcntl
  *   FUSSY_SHIM=full:N:ERRNO    the Nth call and all that need space after it fail with this errno
  */
 #ifndef _GNU_SOURCE
@@ -13,6 +14,7 @@
 #undef _FILE_OFFSET_BITS
 #undef _TIME_BITS
 #undef _FORTIFY_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,12 +24,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { OFF, COUNT, KILL, FAIL, FULL, NOSYNC };
+enum { OFF, COUNT, KILL, FAIL, FULL, NOSYNC, NOLOCK };
 static int mode = OFF;
 static long number = -1, calls = 0, changes = 0;
 static int failure = EIO;
@@ -41,6 +44,7 @@ __attribute__((constructor)) static void begin(void) {
   else if (sscanf(text, "fail:%ld:%d", &number, &failure) == 2) mode = FAIL;
   else if (sscanf(text, "full:%ld:%d", &number, &failure) == 2) mode = FULL;
   else if (strcmp(text, "nosync") == 0) mode = NOSYNC;
+  else if (strcmp(text, "nolock") == 0) mode = NOLOCK;
 }
 
 __attribute__((destructor)) static void end(void) {
@@ -114,6 +118,7 @@ WRAP(READS, ssize_t, read, (int fd, void *b, size_t n), (fd, b, n))
 WRAP(READS, ssize_t, pread, (int fd, void *b, size_t n, off_t o), (fd, b, n, o))
 WRAP(READS, ssize_t, pread64, (int fd, void *b, size_t n, off64_t o), (fd, b, n, o))
 WRAP(READS, ssize_t, readlinkat, (int d, const char *p, char *b, size_t n), (d, p, b, n))
+WRAP(READS, ssize_t, getdents64, (int fd, void *b, size_t n), (fd, b, n))
 WRAP(NEEDS_SPACE, int, mkdirat, (int d, const char *p, mode_t m), (d, p, m))
 WRAP(NEEDS_SPACE, int, symlinkat, (const char *t, int d, const char *p), (t, d, p))
 WRAP(NEEDS_SPACE, int, linkat, (int d, const char *p, int e, const char *q, int f), (d, p, e, q, f))
@@ -135,6 +140,28 @@ WRAP(NEEDS_SPACE, int, ftruncate64, (int fd, off64_t n), (fd, n))
   }
 WRAP_SYNC(fsync)
 WRAP_SYNC(syncfs)
+
+int flock(int fd, int operation) {
+  static int (*real)(int, int);
+  if (!real) *(void **)&real = next("flock");
+  return mode == NOLOCK ? 0 : real(fd, operation);
+}
+
+#define WRAP_FCNTL(name)                                                    \
+  int name(int fd, int command, ...) {                                      \
+    static int (*real)(int, int, ...);                                      \
+    if (!real) *(void **)&real = next(#name);                               \
+    va_list more;                                                           \
+    va_start(more, command);                                                \
+    void *argument = va_arg(more, void *);                                  \
+    va_end(more);                                                           \
+    if (mode != NOLOCK || (command != F_OFD_SETLK && command != F_OFD_GETLK)) return real(fd, command, argument); \
+    if (command == F_OFD_GETLK) ((struct flock *)argument)->l_type = F_UNLCK; \
+    return 0;                                                               \
+  }
+WRAP_FCNTL(fcntl)
+WRAP_FCNTL(fcntl64)
+
 WRAP(CHANGES, int, fchmod, (int fd, mode_t m), (fd, m))
 WRAP(CHANGES, int, fchmodat, (int d, const char *p, mode_t m, int f), (d, p, m, f))
 WRAP(CHANGES, int, fchown, (int fd, uid_t u, gid_t g), (fd, u, g))

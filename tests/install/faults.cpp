@@ -44,7 +44,8 @@ TEST_CASE("every call of the store fails once, with every errno: the end is one 
     hooks ignored{.failing = s.failing};
     act(s, whole, ignored);
     for (long n = 0; n < whole.operations; ++n) {
-      for (const int number : {EIO, ENOSPC, EMFILE, ENOMEM, EROFS, EACCES}) {
+      for (const int number :
+           {EIO, ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM, EROFS, EACCES, EPERM, EMLINK, ELOOP, EBUSY}) {
         CAPTURE(n);
         CAPTURE(number);
         disk d = begin;

@@ -10,6 +10,7 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace test {
 
@@ -55,6 +56,14 @@ public:
   }
   pid_t pid() const noexcept { return pid_; }
 
+  /// Turns the child into another program. @return 127 when there is no such program, else not at all
+  static int become(std::vector<std::string>& words) {
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    ::execvp(argv[0], argv.data());
+    return 127;
+  }
   static void say_ready(int to) { (void)!::write(to, "r", 1); }
   /// For a child that is expected to complain.
   static void be_quiet() {
