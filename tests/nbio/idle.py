@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 
-IDLE = 0.8  # seconds, of the one that its processes sleep
+IDLE = 1.5  # seconds, of the two that its processes sleep
 SKIP = 77
 
 # NUMBER TIME CALL(…) = RESULT <DURATION>, or the start of a call that another thread interrupts, or its end.
@@ -46,8 +46,8 @@ def main(program):
     waits = [c for c in seen if c[3] in ("epoll_wait", "epoll_pwait") and c[2] - c[1] > IDLE]
     if not waits:
         sys.exit("no single wait spans the time in which nothing happens")
-    begin, end = waits[0][1], waits[0][2]
-    busy = [c for c in seen if begin + 0.1 < c[1] < end - 0.1]
+    begin, end = waits[0][1], waits[0][2]  # on a busy machine a thread of ours may go to sleep a little later
+    busy = [c for c in seen if begin + 0.5 < c[1] < end - 0.1]
     if busy:
         sys.exit("woke up: " + ", ".join(f"{name} of {thread} after {at - begin:.3f} s" for thread, at, _, name in busy[:5]))
     print(f"one wait of {end - begin:.3f} s, no system call within; {len(seen)} calls in all")
