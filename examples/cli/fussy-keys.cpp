@@ -39,10 +39,9 @@ void print_key(const openpgp::key_info& key, bool primary) {
                           : "does not expire");
   if (key.revoked) std::printf("       revoked\n");
   std::printf("       its signatures count: %s\n", answer(key.cannot_verify).c_str());
-  if (key.encrypts || key.has_secret) {
-    std::printf("       can be encrypted for: %s\n", answer(key.cannot_encrypt).c_str());
+  if (key.encrypts) std::printf("       can be encrypted for: %s\n", answer(key.cannot_encrypt).c_str());
+  if (key.encrypts || (key.signs && key.has_secret))
     std::printf("       %s here: %s\n", key.encrypts ? "decrypts" : "signs", decrypts(key).c_str());
-  }
 }
 
 void print(const openpgp::certificate_info& certificate) {
@@ -75,14 +74,16 @@ std::string capabilities(const openpgp::certificate_info& certificate, const ope
   if (key.authenticates) text += 'a';
   if (!primary) return text;
   // In capitals what the certificate as a whole can do now.
-  bool encrypt = false, sign = false;
+  bool encrypt = false, sign = false, authenticate = false;
   for (const auto& k : certificate.keys) {
     encrypt |= k.cannot_encrypt.empty();
     sign |= k.cannot_verify.empty();
+    authenticate |= k.authenticates && validity(k) == 'f';
   }
   if (encrypt) text += 'E';
   if (sign) text += 'S';
   if (key.certifies && validity(key) == 'f') text += 'C';
+  if (authenticate && validity(key) == 'f') text += 'A';
   return text;
 }
 
@@ -111,16 +112,19 @@ std::string quoted(const std::string& text) {
   return out;
 }
 
+/// A user ID is worth no more than the key it stands for.
+char validity(const openpgp::user_id_info& user_id, const openpgp::key_info& primary) {
+  if (user_id.revoked) return 'r';
+  return user_id.valid ? validity(primary) : 'i';
+}
+
 void print_colons(const openpgp::certificate_info& certificate) {
   for (const auto& key : certificate.keys) {
     print_colons(certificate, key);
     if (&key != &certificate.keys.front()) continue;
     for (const auto& user_id : certificate.user_ids)
-      std::printf("uid:%c::::%s::::%s::::::::::0:\n",
-                  user_id.valid     ? 'f'
-                  : user_id.revoked ? 'r'
-                                    : 'i',
-                  seconds(user_id.certified).c_str(), quoted(user_id.text).c_str());
+      std::printf("uid:%c::::%s::::%s::::::::::0:\n", validity(user_id, certificate.keys.front()),
+                  user_id.revoked ? "" : seconds(user_id.certified).c_str(), quoted(user_id.text).c_str());
   }
 }
 

@@ -149,16 +149,15 @@ unsigned public_key::bits() const noexcept {
   switch (algorithm) {
     case x25519:
     case ed25519:
-      return 256;
+    case eddsa_legacy:
+      return 255;
     case x448:
     case ed448:
       return 448;
-    case eddsa_legacy:
-      return 256;
     case ecdh:
     case ecdsa: {
       const curve_info* c = find_curve(curve);
-      return c == nullptr ? 0 : c->bits == 255 ? 256 : c->bits;
+      return c == nullptr ? 0 : c->bits;
     }
     default:
       return values.empty() ? 0 : bit_length(values[0]);

@@ -40,7 +40,7 @@ struct public_key {
   std::string unsupported;  ///< why nothing can be done with it; empty when something can
 
   bool usable() const noexcept { return unsupported.empty(); }
-  /// Size as people say it: 3072 for RSA, 256 for Ed25519; 0 when not known.
+  /// Size as gpg counts it: 3072 for RSA, 255 for Ed25519; 0 when not known.
   unsigned bits() const noexcept;
   /// "RSA 3072", "ECDSA nistp256", "EdDSA ed25519", "Ed25519".
   std::string describe() const;
