@@ -13,7 +13,6 @@ namespace fussy::openpgp {
 namespace {
 
 constexpr std::size_t max_small_packet = 128 * 1024;
-constexpr std::size_t max_signatures = 64;
 
 [[noreturn]] void refuse(errc code, std::string why,
                          std::string remedy = "use a file made by fussy-pack or gpg --sign") {
@@ -112,7 +111,9 @@ private:
 
   /// Signature and header packets are copied as they are; those in front wait until it is clear what follows.
   void keep(packet_reader& packets, packet_type type) {
-    if (++kept_ > 2 * max_signatures) refuse(errc::message_too_large, "it has too many signatures");
+    const std::size_t all = ++(seen_literal_ ? behind_ : in_front_) + signer_.count();
+    if (all > max_signatures)
+      refuse(errc::message_too_large, "it would have more than " + std::to_string(max_signatures) + " signatures");
     byte_vector whole;
     append_packet(whole, type, packets.read_body(max_small_packet));
     if (seen_literal_)
@@ -152,7 +153,7 @@ private:
   keyring keys_;
   message_signer signer_;
   byte_vector heads_;
-  std::size_t kept_ = 0, signatures_ = 0;
+  std::size_t in_front_ = 0, behind_ = 0, signatures_ = 0;
   bool seen_literal_ = false, compressed_ = false;
 };
 
@@ -163,7 +164,13 @@ void add_signatures(any_reader message, any_writer to, const keyring& keys, cons
     refuse(errc::usage, "it can only be signed", "encrypt it when it is signed");
   signature_adder adder(std::move(to), keys, how);
   packet_reader packets = packets_of(std::move(message));
-  adder.run(packets);
+  try {
+    adder.run(packets);
+  } catch (const error& e) {
+    // A decompressor knows nothing of OpenPGP; its failures are the message's.
+    if (e.code() != errc::malformed && e.code() != errc::too_large) throw;
+    refuse(errc::bad_message, "its compressed data are damaged: " + e.parts().why, "get it again from its source");
+  }
   adder.finish();
 }
 

@@ -33,6 +33,9 @@ enum class signature_type : std::uint8_t {
   third_party_confirmation = 0x50,
 };
 
+/// Of one message; more are neither checked nor made.
+inline constexpr std::size_t max_signatures = 32;
+
 /// Bits of the first octet of the key flags subpacket.
 namespace key_flag {
 inline constexpr std::uint8_t certify = 0x01, sign = 0x02, encrypt_communications = 0x04, encrypt_storage = 0x08,

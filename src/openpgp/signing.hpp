@@ -15,6 +15,7 @@ public:
   /// @param ring  outlives it.
   message_signer(const keyring::state& ring, const sign_options& how);
 
+  std::size_t count() const noexcept { return makers_.size(); }
   /// One-pass packets. @param others_follow  further ones, of other signers, come behind them.
   byte_vector headers(bool others_follow = false) const;
   void update(byte_view content);

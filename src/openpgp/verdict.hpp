@@ -75,8 +75,6 @@ private:
   [[noreturn]] void refuse(const std::vector<finding>& findings) const;
   std::string who(const signature& sig) const;
 
-  static constexpr std::size_t max_signatures = 32;
-
   keyring keys_;
   policy rules_;
   judgement judgement_;

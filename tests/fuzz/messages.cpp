@@ -43,6 +43,23 @@ errc read(byte_view message, std::size_t room, std::string& content) {
   });
 }
 
+// Somebody is asked to add a signature: refused, or what comes out has the same content, which is proven.
+void add_signature(byte_view message, bool is_proven, const std::string& content) {
+  byte_vector out;
+  const errc code = fuzz::refusal_of([&] {
+    try {
+      add_signatures(any_reader(memory_reader(message)), vector_writer(out), ring(), {.signers = {"ed@example.org"}});
+    } catch (const error& e) {
+      if (e.code() != errc::usage) throw;  // it is encrypted
+      throw error(errc::bad_message, e.parts());
+    }
+  });
+  if (code != errc::success || !is_proven) return;
+  std::string again;
+  fuzz::require(read(out, 65536, again) == errc::success, "a signature more and no proof");
+  fuzz::require(again == content, "a signature more and another content");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -58,5 +75,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::require(code == read(message, 61, small), "the code depends on the size of reads");
   fuzz::require(large.size() <= max_content + 65536, "more content than the policy allows");
   if (code == errc::success) fuzz::require(large == small, "the content depends on the size of reads");
+  if (data[0] != 'e') add_signature(message, code == errc::success, large);
   return 0;
 }

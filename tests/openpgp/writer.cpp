@@ -273,6 +273,12 @@ TEST_CASE("a further signature is added to a finished package, whose content and
   CHECK(refusal(signed_once + signed_once, by_second) == errc::bad_message);
   CHECK(refusal(signed_once, {.signers = {"nobody"}}) == errc::no_secret_key);
   CHECK(refusal(home.output({"--store"}, content), by_second) == errc::no_signature);
+
+  // As many as a reader checks, and no more.
+  std::string many = signed_once;
+  for (int i = 1; i < 32; ++i) many = added(many, by_second);
+  CHECK(read_back(many, keys).proof.signers().size() == 2);
+  CHECK(refusal(many, by_second) == errc::message_too_large);
 }
 
 TEST_CASE("sq and rnp read what is signed and encrypted") {
