@@ -415,6 +415,31 @@ TEST_CASE("two keys with the same key ID are both tried") {
   CHECK(r.signers.at(0).user_id == "second");
 }
 
+TEST_CASE("policy: k signers are k certificates, however many keys of one of them sign") {
+  const secret_key key = make_key(), first = make_key(), second = make_key(), other = make_key();
+  const byte_vector block = plain_certificate(key) +
+                            bound(key, first, created(epoch) + key_flags(2), back_signed(first, key.key, first.key)) +
+                            bound(key, second, created(epoch) + key_flags(2), back_signed(second, key.key, second.key));
+  const keyring ring = ring_of(block + plain_certificate(other, "Other <o@example.org>"));
+  const auto signed_by = [&](const std::vector<const secret_key*>& keys) {
+    byte_vector heads, tails;
+    for (const secret_key* k : keys) {
+      const signed_pair s = sign(*k, "content");
+      heads = heads + s.one_pass;
+      tails = s.signature + tails;
+    }
+    return heads + literal("content") + tails;
+  };
+  const policy two{.min_signers = 2}, three{.min_signers = 3};
+  ACCEPTED(read(byte_view(signed_by({&key, &first, &second})), ring));
+  REFUSED(read(byte_view(signed_by({&key, &first, &second})), ring, two), errc::too_few_signers);
+  ACCEPTED(read(byte_view(signed_by({&first, &other})), ring, two));
+  REFUSED(read(byte_view(signed_by({&first, &other, &second})), ring, three), errc::too_few_signers);
+  // Of two signers who are not allowed both, one is left.
+  const policy only{.min_signers = 2, .allowed = {key.key.fingerprint}};
+  REFUSED(read(byte_view(signed_by({&first, &other})), ring, only), errc::too_few_signers);
+}
+
 TEST_CASE("policy: who is allowed, by primary key or subkey") {
   const secret_key key = make_key(), subkey = make_key();
   const keyring ring = ring_of(plain_certificate(key) + bound(key, subkey, created(epoch) + key_flags(2),

@@ -1,10 +1,13 @@
 // Attacks on the reading of messages, by name. What is refused has yielded nothing that counts: there is no proof.
+#include <botan/pubkey.h>
 #include <doctest/doctest.h>
 #include <malloc.h>
+#include <time.h>
 
 #include <fussy/codec.hpp>
 #include <fussy/openpgp.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <functional>
@@ -14,6 +17,7 @@
 #include "aead_writer.hpp"
 #include "gnupg.hpp"
 #include "openpgp/armor.hpp"
+#include "openpgp/botan_seam.hpp"
 #include "packages.hpp"
 
 using namespace fussy;
@@ -111,13 +115,21 @@ long extra_memory_kib(Work&& work) {
   return memory_kib("VmHWM") - before;
 }
 
+// Memory and time of a sanitizer's program are not the library's.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool memory_is_ours = false;
+constexpr bool not_instrumented = false;
 #elif defined(__has_feature)
-constexpr bool memory_is_ours = !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer);
+constexpr bool not_instrumented = !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer);
 #else
-constexpr bool memory_is_ours = true;
+constexpr bool not_instrumented = true;
 #endif
+
+/// Processor time of this thread.
+double thread_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
 
 /// Reads a message and keeps nothing. @return how it ended.
 errc verified(const byte_vector& message, const policy& rules = {}) {
@@ -296,6 +308,44 @@ TEST_CASE("attack: decryption tells nothing: every failure behind a session key 
   }
 }
 
+TEST_CASE("attack: Bleichenbacher's: whether the padding of an RSA session key is right cannot be told by the time") {
+  const session_key key = test::random_session_key();
+  const byte_vector sealed = test::encrypted(key, test::signed_message(ed_secret(), std::string(256 << 10, 'x')));
+  const public_key& recipient = rsa_encryption_key();
+  const auto packet_of = [&](const std::vector<std::uint8_t>& m) {
+    const Botan::PK_Encryptor_EME padded(*seam::load(recipient), seam::random(), "PKCS1v15");
+    byte_vector body = byte_vector{std::byte{3}};
+    put_be(body, recipient.id, 8);
+    put_u8(body, static_cast<std::uint8_t>(recipient.algorithm));
+    const auto ciphertext = padded.encrypt(m.data(), m.size(), seam::random());
+    put_mpi(body, as_bytes(ciphertext.data(), ciphertext.size()));
+    return test::packet(packet_type::public_key_encrypted_session_key, body);
+  };
+  byte_vector no_padding = test::session_key_packet(recipient, key);
+  no_padding[no_padding.size() / 2] ^= std::byte{1};
+  const std::vector<byte_vector> packets{
+      no_padding, packet_of(std::vector<std::uint8_t>(35, 9)),          // padded, checksum wrong
+      packet_of(std::vector<std::uint8_t>(5, 9)),                       // padded, of no key's length
+      test::session_key_packet(recipient, test::random_session_key()),  // all is right, but it is another key
+  };
+  std::vector<std::vector<double>> times(packets.size());
+  for (int round = 0; round < 41; ++round)
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+      const byte_vector message = packets[i] + sealed;
+      const double before = thread_seconds();
+      CHECK(verified(message) == errc::tampered);
+      times[i].push_back(thread_seconds() - before);
+    }
+  std::vector<double> medians;
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    std::nth_element(times[i].begin(), times[i].begin() + 20, times[i].end());
+    medians.push_back(times[i][20]);
+    MESSAGE("kind " << i << ": " << medians.back() * 1e6 << " us");
+  }
+  const auto [least, most] = std::minmax_element(medians.begin(), medians.end());
+  if (not_instrumented) CHECK(*most < *least * 1.15);
+}
+
 TEST_CASE("attack: what stands inside of changed encrypted data is not told by the error") {
   // A stranger's one-pass header inside would be refused early with its key ID. Not before the content is proven.
   const session_key key = test::random_session_key();
@@ -325,7 +375,7 @@ TEST_CASE("attack: compression bombs stop at the policy's limit, and take no mem
   rules.max_content = 10 << 20;
   for (const byte_vector& bomb : bombs) {
     const long extra = extra_memory_kib([&] { CHECK(verified(bomb, rules) == errc::message_too_large); });
-    if (memory_is_ours) CHECK(extra < 16 * 1024);
+    if (not_instrumented) CHECK(extra < 16 * 1024);
   }
 }
 
@@ -460,7 +510,7 @@ TEST_CASE("memory for a message of any size and form is bounded by 16 MiB") {
     const byte_vector message = form.second();
     const long extra = extra_memory_kib([&] { CHECK(verified(message) == errc::success); });
     MESSAGE(what << ": " << extra << " KiB");
-    if (memory_is_ours) CHECK(extra < 16 * 1024);
+    if (not_instrumented) CHECK(extra < 16 * 1024);
   }
 }
 
@@ -474,6 +524,6 @@ TEST_CASE("memory for what a message merely claims is bounded by 16 MiB, too") {
   for (const byte_vector& message : {many_keys, many_headers + huge, huge + s.one_pass,
                                      test::packet(packet_type::signature, byte_vector(40 << 20))}) {
     const long extra = extra_memory_kib([&] { CHECK(verified(message) != errc::success); });
-    if (memory_is_ours) CHECK(extra < 16 * 1024);
+    if (not_instrumented) CHECK(extra < 16 * 1024);
   }
 }
