@@ -74,6 +74,26 @@ def only(t, path):
     equal(found, [path] if path else [])
 
 
+@sentence("with SOURCE_DATE_EPOCH the same files give the same signed octets, by every kind of key; an encrypted package is never the same")
+def _(t):
+    home = Gnupg(t.at("home"))
+    for algorithm in ("rsa2048", "ed25519", "nistp256", "dsa2048"):
+        home.make(f"{algorithm}@example.com", algorithm, at="20200101T000000!")
+    reader = home.make("reader@example.com", "ed25519", "cert", at="20200101T000000!")
+    home.add(reader, "cv25519", "encr", at="20200101T000000!")
+    root = sample(t)
+    env = {"GNUPGHOME": home.home, "SOURCE_DATE_EPOCH": "1600000000"}
+    for algorithm in ("rsa2048", "ed25519", "nistp256", "dsa2048"):
+        argv = ["fussy-pack", "-r", root, "--root-owner", "-k", f"{algorithm}@example.com"]
+        first, second = (content(t.must(*argv, env=env).out.strip()) for _ in range(2))
+        equal(first == second, True, algorithm)
+        sealed, again = (content(t.must(*argv, "-e", reader, env=env).out.strip()) for _ in range(2))
+        check(sealed != again, "the same session key twice")
+    done = t.run("fussy-pack", "-r", root, "-k", "ed25519@example.com", env={**env, "SOURCE_DATE_EPOCH": "1500000000"})
+    equal(done.code, 20)
+    check("made after the time that the signature is to have" in done.err, done.err)
+
+
 # ---- Passphrases -------------------------------------------------------------------------------------------------------
 
 
