@@ -92,6 +92,7 @@ def namespace(t, prefix):
         mounts.append(
             f"mount -t overlay overlay -o 'lowerdir={lower},upperdir={upper}/up,workdir={upper}/work' '{path}'"
         )
+    mounts.append("rm -rf /etc/fussy /opt/* /var/lib/fussy* /var/lib/app")  # what the host may have of it; only here
     return " && ".join([*mounts, "exec bash page.sh"])
 
 

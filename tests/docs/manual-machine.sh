@@ -5,6 +5,7 @@ export GNUPGHOME="$PWD/gnupg"
 mkdir -m 700 gnupg
 trap 'gpgconf --kill all' EXIT
 gpg --batch --quiet --passphrase '' --quick-generate-key 'Vendor <vendor@example.com>' ed25519 sign never
+gpg --batch --quiet --passphrase '' --quick-generate-key 'Reviewer <reviewer@example.com>' ed25519 sign never
 gpg --batch --export >/etc/fussy/keys/vendor.pgp
 gpg --batch --quiet --passphrase '' --quick-generate-key 'Reviewer <reviewer@example.com>' ed25519 sign never
 
