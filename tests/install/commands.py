@@ -331,6 +331,31 @@ def _(t):
         equal(sorted(os.listdir(t.target)), [".fussy", "app-3", "current"])
 
 
+@sentence("cleaning leaves lost+found, and what is mounted inside of a version, alone; once unmounted, the rest goes as well")
+def _(t):
+    for name in ("app-1", "app-2"):
+        t.must_install(simple(t, name))
+    os.mkdir(t.at("target/lost+found"))
+    os.mkdir(t.at("target/app-1/mnt"))
+    where, target = t.at("target/app-1/mnt"), t.target
+    t.target = where
+    with Mounted(t, "size=1m"):
+        t.target = target
+        t.write("target/app-1/mnt/precious", "x")
+        done = t.run("fussy-clean", "-t", target)
+        quiet(done, 2)
+        check("mnt" in done.err, done.err)
+        with open("/proc/self/mountinfo") as f:
+            mounted = [line.split()[4] for line in f if line.split()[4].startswith(t.path)]
+        equal(len(mounted), 1, repr(mounted))
+        equal(os.listdir(mounted[0]), ["precious"])
+        equal(t.current(), "app-2")
+        subprocess.run(["umount", mounted[0]], check=True)
+    t.must("fussy-clean", "-t", target)
+    equal(sorted(os.listdir(target)), [".fussy", "app-2", "current", "lost+found"])
+    equal(t.litter(), [])
+
+
 # ---- Limited -----------------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,18 @@ inline error target_error(const std::string& path, int number) {
   return system_error("cannot use target", number, path, remedy, resource ? code : errc::target_unusable);
 }
 
+/// A call on something in a target that the system refused.
+inline error refused_by_system(const char* what, int number, const std::string& path) {
+  const errc code = errc_of_errno(number);
+  const char* remedy = number == EBUSY                       ? "unmount what is mounted there, then retry"
+                       : number == EROFS                     ? "mount the file system for writing, then retry"
+                       : number == EACCES || number == EPERM ? "run as a user who may write there"
+                       : code == errc::no_space       ? "remove old versions (fussy-clean) or other files, then retry"
+                       : code == errc::resource_limit ? "raise the limit (ulimit), then retry"
+                                                      : "look at the file system and the kernel's log, then retry";
+  return system_error(what, number, path, remedy);
+}
+
 /// While it lives, a write beyond the limit on the size of files (RLIMIT_FSIZE) is an error, EFBIG, and no signal that
 /// ends the process. Neither the action nor, afterwards, the mask of the host is changed. Lives on one thread.
 class no_sigxfsz {
@@ -75,7 +87,7 @@ inline entry_type entry_type_at(int directory, const std::string& name) {
   struct stat st {};
   if (fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return entry_type::none;
-    throw system_error("cannot look at", errno, name);
+    throw refused_by_system("cannot look at", errno, name);
   }
   if (S_ISDIR(st.st_mode)) return entry_type::directory;
   if (S_ISLNK(st.st_mode)) return entry_type::link;
@@ -85,12 +97,12 @@ inline entry_type entry_type_at(int directory, const std::string& name) {
 /// Names in an open directory, without . and .., in the order of the system. Needs no further descriptor: what cleans
 /// up after they have run out lists, too.
 inline std::vector<std::string> names_in(int directory, const std::string& path) {
-  if (::lseek(directory, 0, SEEK_SET) < 0) throw system_error("cannot list", errno, path);
+  if (::lseek(directory, 0, SEEK_SET) < 0) throw refused_by_system("cannot list", errno, path);
   std::vector<std::string> names;
   alignas(dirent64) char room[16384];
   for (;;) {
     const ssize_t size = retry_eintr([&] { return ::getdents64(directory, room, sizeof room); });
-    if (size < 0) throw system_error("cannot list", errno, path);
+    if (size < 0) throw refused_by_system("cannot list", errno, path);
     if (size == 0) return names;
     for (ssize_t at = 0; at < size;) {
       const auto* entry = reinterpret_cast<const dirent64*>(room + at);
@@ -107,7 +119,7 @@ inline std::optional<std::string> version_behind(int target, const std::string& 
   struct stat there {};
   if (fstatat(target, name.c_str(), &there, 0) != 0) {
     if (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == EACCES) return std::nullopt;
-    throw system_error("cannot follow", errno, name);
+    throw refused_by_system("cannot follow", errno, name);
   }
   if (!S_ISDIR(there.st_mode)) return std::nullopt;
   const auto is_it = [&](const std::string& candidate) {
@@ -153,7 +165,7 @@ public:
   std::string read_link(directory& d, const std::string& name) {
     char text[4096];
     const ssize_t length = ::readlinkat(d.descriptor(), name.c_str(), text, sizeof text);
-    if (length < 0) throw system_error("cannot read link", errno, d.path + "/" + name);
+    if (length < 0) throw refused_by_system("cannot read link", errno, d.path + "/" + name);
     return std::string(text, static_cast<std::size_t>(length));
   }
 
@@ -183,7 +195,7 @@ public:
     unique_fd fd(retry_eintr([&] {
       return ::openat(d.descriptor(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     }));
-    if (!fd) throw system_error("cannot create", errno, d.path + "/" + name);
+    if (!fd) throw refused_by_system("cannot create", errno, d.path + "/" + name);
     file_writer(fd.get(), d.path + "/" + name).write(as_bytes(text));
   }
 
@@ -196,7 +208,7 @@ public:
       number = type(to, new_name) == entry_type::none ? try_rename(from, old_name, to, new_name, rename_mode::replace)
                                                       : EEXIST;
     if (number != 0)
-      throw system_error("cannot rename", number, from.path + "/" + old_name + " to " + to.path + "/" + new_name);
+      throw refused_by_system("cannot rename", number, from.path + "/" + old_name + " to " + to.path + "/" + new_name);
   }
 
   void remove_file(directory& d, const std::string& name) {
@@ -215,11 +227,11 @@ public:
   }
   void sync_directory(directory& d) {
     if (retry_eintr([&] { return ::fsync(d.descriptor()); }) != 0 && errno != EINVAL && errno != EROFS)
-      throw system_error("cannot sync", errno, d.path);
+      throw refused_by_system("cannot sync", errno, d.path);
   }
   void sync_all() {
     if (retry_eintr([&] { return ::syncfs(root_.descriptor()); }) != 0)
-      throw system_error("cannot sync the file system of", errno, root_.path);
+      throw refused_by_system("cannot sync the file system of", errno, root_.path);
   }
 
 private:
@@ -256,7 +268,7 @@ private:
   static directory open_below(const directory& d, const std::string& name) {
     unique_fd fd(retry_eintr(
         [&] { return ::openat(d.descriptor(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }));
-    if (!fd) throw system_error("cannot open", errno, d.path + "/" + name);
+    if (!fd) throw refused_by_system("cannot open", errno, d.path + "/" + name);
     return {std::move(fd), d.path + "/" + name};
   }
 
@@ -285,12 +297,12 @@ private:
 
   static file_reader open_entry(directory& d, const std::string& name, int flags) {
     unique_fd fd(retry_eintr([&] { return ::openat(d.descriptor(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC); }));
-    if (!fd) throw system_error("cannot open", errno, d.path + "/" + name);
+    if (!fd) throw refused_by_system("cannot open", errno, d.path + "/" + name);
     return file_reader(std::move(fd), d.path + "/" + name);
   }
 
   static void check(int result, const char* what, const directory& d, const std::string& name) {
-    if (result != 0) throw system_error(what, errno, d.path + "/" + name);
+    if (result != 0) throw refused_by_system(what, errno, d.path + "/" + name);
   }
 
   std::unique_ptr<no_sigxfsz> limits_are_errors_ = std::make_unique<no_sigxfsz>();
