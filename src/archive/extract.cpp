@@ -50,7 +50,7 @@ class extraction {
 public:
   extraction(any_reader compressed, int into, const extract_options& opts)
       : opts_(opts),
-        tar_(bounded_inflate(std::move(compressed), opts.limit)),
+        tar_(bounded_inflate(std::move(compressed), opts.limit) | read_ahead{}),  // inflates while this thread writes
         keeper_(opts.keep_owner, opts.log),
         tree_(into, opts.share_with, keeper_) {}
 

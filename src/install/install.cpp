@@ -111,8 +111,8 @@ public:
     if (!file.is_regular()) return from(file.reader(), keys, 0);
     if (how_.policy.unpack == openpgp::policy::unpack_when::early) return from(file.reader(), keys, file.size());
     const auto proof = openpgp::verify(
-        watched_reader(file.reader_for_proof(), phase::verifying, file.size(), how_.progress, how_.stop), keys,
-        how_.policy);
+        watched_reader(file.reader_for_proof(), phase::verifying, file.size(), how_.progress, how_.stop) | read_ahead{},
+        keys, how_.policy);
     file.proven();
     return unpack_and_enable([&](transaction& tx) { return stage_proven(tx, file, keys, proof); });
   }

@@ -37,13 +37,20 @@ package_file::digest digest_of(byte_view block) {
 
 }  // namespace
 
-/// Gives whole blocks to itself, and parts of them to whom it serves.
-class package_file::recording_reader {
+/// Reads the file in whole blocks and shows each to `look`, which may throw, before anybody else sees it.
+class package_file::block_reader {
 public:
-  recording_reader(package_file& file) : file_(&file), block_(block_size) {}
+  using look = void (package_file::*)(std::size_t number, byte_view block);
+
+  block_reader(package_file& file, look at_block) : file_(&file), look_(at_block) {}
 
   std::size_t read(byte_span room) {
-    if (at_ == size_ && !fill()) return 0;
+    if (at_ == size_) {
+      if (room.size() >= block_size) return next_block(room.first(block_size));  // without a copy
+      block_.resize(block_size);
+      at_ = 0;
+      size_ = next_block(block_);
+    }
     const std::size_t n = std::min(room.size(), size_ - at_);
     std::copy_n(block_.begin() + static_cast<std::ptrdiff_t>(at_), n, room.begin());
     at_ += n;
@@ -51,50 +58,32 @@ public:
   }
 
 private:
-  bool fill() {
+  std::size_t next_block(byte_span room) {
     file_reader file(file_->fd_.get(), file_->path_);
-    at_ = 0;
-    size_ = read_full(file, block_);
-    if (size_ > 0) file_->digests_.push_back(digest_of(byte_view(block_).first(size_)));
-    return size_ > 0;
+    const std::size_t n = read_full(file, room);
+    (file_->*look_)(number_, room.first(n));
+    if (n > 0) ++number_;
+    return n;
   }
 
   package_file* file_;
+  look look_;
   byte_vector block_;
-  std::size_t at_ = 0, size_ = 0;
+  std::size_t number_ = 0, at_ = 0, size_ = 0;
 };
 
-class package_file::comparing_reader {
-public:
-  comparing_reader(const package_file& file) : file_(&file), block_(block_size) {}
+void package_file::note(std::size_t, byte_view block) {
+  if (!block.empty()) digests_.push_back(digest_of(block));
+}
 
-  std::size_t read(byte_span room) {
-    if (at_ == size_ && !fill()) return 0;
-    const std::size_t n = std::min(room.size(), size_ - at_);
-    std::copy_n(block_.begin() + static_cast<std::ptrdiff_t>(at_), n, room.begin());
-    at_ += n;
-    return n;
-  }
-
-private:
-  bool fill() {
-    file_reader file(file_->fd_.get(), file_->path_);
-    at_ = 0;
-    size_ = read_full(file, block_);
-    if (size_ == 0 && next_ == file_->digests_.size()) return false;
-    if (next_ >= file_->digests_.size() || digest_of(byte_view(block_).first(size_)) != file_->digests_[next_])
-      throw error(errc::package_changed, {.what = "cannot use package " + file_->path_,
-                                          .why = "it changed after its signature was verified",
-                                          .remedy = "find out who writes to it; install it again from a safe place",
-                                          .path = file_->path_});
-    ++next_;
-    return true;
-  }
-
-  const package_file* file_;
-  byte_vector block_;
-  std::size_t next_ = 0, at_ = 0, size_ = 0;
-};
+void package_file::compare(std::size_t number, byte_view block) {
+  const bool proven = number < digests_.size() ? !block.empty() && digest_of(block) == digests_[number] : block.empty();
+  if (proven) return;
+  throw error(errc::package_changed, {.what = "cannot use package " + path_,
+                                      .why = "it changed after its signature was verified",
+                                      .remedy = "find out who writes to it; install it again from a safe place",
+                                      .path = path_});
+}
 
 package_file::package_file(const std::filesystem::path& path) : path_(path.string()) {
   fd_.reset(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
@@ -118,7 +107,7 @@ void package_file::rewind() {
 any_reader package_file::reader_for_proof() {
   digests_.clear();
   rewind();
-  return recording_reader(*this);
+  return block_reader(*this, &package_file::note);
 }
 
 void package_file::proven() {
@@ -134,7 +123,7 @@ void package_file::proven() {
 
 any_reader package_file::reader_of_proven() {
   rewind();
-  return comparing_reader(*this);
+  return block_reader(*this, &package_file::compare);
 }
 
 any_reader package_file::reader() { return file_reader(std::move(fd_), path_); }

@@ -58,10 +58,13 @@ public:
   using digest = std::array<std::byte, 32>;
 
 private:
-  class recording_reader;
-  class comparing_reader;
+  class block_reader;
 
   void rewind();
+  /// Remembers the digest of a block; an empty one is the end.
+  void note(std::size_t number, byte_view block);
+  /// @throws package_changed  it is not the block of this number that was noted
+  void compare(std::size_t number, byte_view block);
 
   std::string path_;
   unique_fd fd_;
