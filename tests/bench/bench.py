@@ -123,13 +123,17 @@ class Disk:
         return "a fresh ext4 on a preallocated loop image for each run" if self.loop else "a directory"
 
 
-def run_work(work, disk, measured, options, environment):
-    """All contenders of one work in turn, round after round, until there are enough or the time is over."""
-    contenders = [{"name": c.name, "ours": c.ours, "goal": c.goal, "rival": c.rival,
-                   "against_best": c.against_best} for c in work.contenders]
+def make_ready(work):
     for contender in work.contenders:
         if contender.before:
             contender.before()
+
+
+def run_work(work, disk, measured, options, environment):
+    """All contenders of one work in turn, round after round, until there are enough or the time is over."""
+    make_ready(work)
+    contenders = [{"name": c.name, "ours": c.ours, "goal": c.goal, "rival": c.rival,
+                   "against_best": c.against_best} for c in work.contenders]
     rounds = []
     start = time.monotonic()
     while len(rounds) < options.runs:
@@ -167,7 +171,11 @@ def measure_all(options):
 
     def run(works):
         for work in works:
-            if work.contenders and any(word in work.name for word in options.only.split(",")) and not options.prepare:
+            if not work.contenders or not any(word in work.name for word in options.only.split(",")):
+                continue
+            if options.prepare:
+                make_ready(work)
+            else:
                 results.append(run_work(work, disk, measured, options, bench.environment))
 
     try:

@@ -1,4 +1,5 @@
 """What is compared with what: the works, and for each the shell commands of fussy and of its peers."""
+import functools
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ class Contender:
     goal: float = 0.0    # the ratio to the baseline that is to be reached; 0: none
     rival: bool = False  # a whole updater: ours are to be faster
     against_best: bool = False  # the goal is meant against the fastest of the peers in each round, not the first
-    before: object = None  # called once, before the first round
+    before: object = None  # called once, before the first round and when everything is made ready
 
 
 @dataclass
@@ -133,16 +134,18 @@ class Bench:
                 " -outform DER -nosmimecap -binary\n"
                 "printf '%s\\n' sw-description sw-description.sig app.tar.gz | cpio -o -H crc > update.swu")
 
-    def make_sized(self, name, megabytes):
-        """A package of so many MB that do not compress, for the memory it takes. @return its path."""
-        folder = os.path.join(self.work, "sized")
-        package = f"{folder}/{name}.tar.gz.gpg"
+    def sized(self, megabytes):
+        return os.path.join(self.work, "sized", f"{megabytes}.tar.gz.gpg")
+
+    def make_sized(self, megabytes):
+        """A package of so many MB that do not compress, for the memory it takes."""
+        package = self.sized(megabytes)
+        folder, name = os.path.dirname(package), f"size{megabytes}"
         if not os.path.exists(package):
             os.makedirs(f"{folder}/{name}", exist_ok=True)
             self.sh(f"cd {folder}; openssl enc -aes-128-ctr -nosalt -pass pass:{name} -in /dev/zero 2>/dev/null |"
                     f" head -c {megabytes}000000 > {name}/content.bin || true\n"
                     f"tar -c {name} | gzip -1 | gpg --batch --yes -q -z0 -o {package} --sign; rm -r {name}")
-        return package
 
     # ---- The works ---------------------------------------------------------------------------------------------------
 
@@ -264,7 +267,7 @@ class Bench:
         if not shutil.which("openssl"):
             return work
         for name, megabytes in (("10 MB", 10), ("2 GB", int(2000 * self.scale))):
-            package = self.make_sized(f"size{megabytes}", megabytes)
             for how, stream in (("one pass", True), ("proof first", False)):
-                work.contenders.append(Contender(f"fussy, {name}, {how}", self.fussy(package, disk, stream), ours=True))
+                work.contenders.append(Contender(f"fussy, {name}, {how}", self.fussy(self.sized(megabytes), disk, stream),
+                                                 ours=True, before=functools.partial(self.make_sized, megabytes)))
         return work

@@ -49,7 +49,8 @@ std::uint64_t compress(const std::vector<std::string>& words) {
 
 std::uint64_t run(const std::vector<std::string>& words) {
   const std::string& piece = words.at(0);
-  if (piece == "verify") return openpgp::verify(file(words.at(2)), openpgp::keyring::load(words.at(1))).content_size();
+  if (piece == "verify")
+    return openpgp::verify(file(words.at(2)) | read_ahead{}, openpgp::keyring::load(words.at(1))).content_size();
   if (piece == "inflate") return drain(codec::decompress_any()(file(words.at(1))));
   if (piece == "unpack") return unpack(words);
   if (piece == "compress") return compress(words);

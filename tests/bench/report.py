@@ -74,7 +74,7 @@ def markdown(report):
              " a round; n is the number of rounds; load is what others used of the processors meanwhile, in cores.", "",
              "| work | what | against | goal | measured | reached | n | load |", "|---|---|---|---|---|---|---|---|"]
     for work, what, against, goal, ratio, reached, n, others in goals(report):
-        lines.append(f"| {work} | {what} | {against} | {goal} | {ratio:.2f} | {'yes' if reached else '**no**'} | {n} | {others:.1f} |")
+        lines.append(f"| {work} | {what} | {against.replace(chr(124), chr(92) + chr(124))} | {goal} | {ratio:.2f} | {'yes' if reached else '**no**'} | {n} | {others:.1f} |")
     for result in report["results"]:
         lines += ["", f"**{result['work']}**", "",
                   "| what | wall s, median (min) | ratio | CPU s | CPU ratio | peak memory MiB | disk peak (final) MB | n |",
