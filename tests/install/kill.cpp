@@ -270,7 +270,9 @@ TEST_CASE("killed at each system call, whichever it is") {
     workbench w(d);
     // Only the process itself: threads and hooks that it starts are not traced, it waits for them.
     REQUIRE(w.run_under({"strace", "-qq", "-o", trace}) == d.good_status);
-    for (const auto& [name, count] : calls_in(content_of_file(trace))) {
+    for (const auto& call : calls_in(content_of_file(trace))) {
+      const std::string& name = call.first;
+      const long count = call.second;
       CAPTURE(name);
       names.insert(name);
       const long step = is_long() ? 1 : std::max<long>(1, count / 2);
