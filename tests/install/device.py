@@ -56,6 +56,14 @@ class Device(Workspace):
         os.mkdir(self.target)
         self.write("outside/sentinel", "never touched")
 
+    def close(self):
+        with open("/proc/self/mountinfo") as f:
+            mounted = [line.split()[4] for line in f]
+        for where in mounted:  # what a test that failed has left, wherever that was moved to
+            if where.startswith(self.path + "/"):
+                subprocess.run(["umount", "-l", where], capture_output=True)
+        super().close()
+
     def sign(self, archive, *argv, name="package.gpg"):
         """A package of these octets, whatever they are."""
         return self.write(name, Keys.get().gpg("-u", VENDOR, *(argv or ["--sign"]), stdin=archive))
