@@ -13,6 +13,7 @@
 #include <exception>
 #include <map>
 
+#include "entry_time.hpp"
 #include "names.hpp"
 #include "posix_acl.hpp"
 
@@ -192,7 +193,7 @@ private:
     // Whole seconds, as tar has it: a finer time would need an extended header for every single file.
     std::int64_t time = st.st_mtim.tv_sec;
     if (opts_.clamp_mtime) time = std::min(time, *opts_.clamp_mtime);
-    archive_entry_set_mtime(entry.get(), time, 0);
+    set_modification_time(entry.get(), time);
     archive_entry_set_size(entry.get(), S_ISREG(st.st_mode) ? st.st_size : 0);
     return entry;
   }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "entry_time.hpp"
 #include "names.hpp"
 #include "posix_acl.hpp"
 
@@ -124,7 +125,7 @@ metadata metadata_keeper::read(archive_entry* entry) {
     m.mode &= ~special_bits;  // they would give the rights of another user than was meant
   }
   if (archive_entry_mtime_is_set(entry))
-    m.mtime = {archive_entry_mtime(entry), std::clamp(archive_entry_mtime_nsec(entry), 0L, 999'999'999L)};
+    m.mtime = {modification_time(entry), std::clamp(archive_entry_mtime_nsec(entry), 0L, 999'999'999L)};
   read_attributes(entry, m);
   for (const auto& [type, name] : {std::pair(ARCHIVE_ENTRY_ACL_TYPE_ACCESS, acl_access_name),
                                    std::pair(ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, acl_default_name)}) {

@@ -1,7 +1,10 @@
 #include "tar_reader.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -33,6 +36,16 @@ private:
       failure_parts{.what = "cannot read the tar archive", .why = std::move(why), .remedy = "build or fetch it again"});
 }
 
+// libarchive ends the process where it cannot get a few octets for a name: what it will need must be there before it is
+// called.
+void ensure_memory() {
+  constexpr std::size_t plenty = 64 * 1024;
+  void* const probe = std::malloc(plenty);
+  if (!probe) throw std::bad_alloc();
+  asm volatile("" : : "r"(probe) : "memory");  // or the compiler leaves the pair out
+  std::free(probe);
+}
+
 bool all_zero(byte_view bytes) noexcept {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
 }
@@ -42,28 +55,34 @@ bool all_zero(byte_view bytes) noexcept {
 tar_reader::tar_reader(any_reader tar)
     : tar_(std::move(tar)),
       buffer_(std::make_unique_for_overwrite<std::byte[]>(block_size)),
-      archive_(archive_read_new()) {
-  if (!archive_) throw std::bad_alloc();
+      archive_(archive_read_new()),
+      entry_(archive_entry_new()) {
+  if (!archive_ || !entry_) throw std::bad_alloc();
   check(archive_read_support_format_tar(archive_.get()));
   in_header_ = true;
-  check(archive_read_open(archive_.get(), this, nullptr, give_block, nullptr));
+  // Step by step: archive_read_open() goes on when memory runs out in the middle, and crashes.
+  check(archive_read_set_read_callback(archive_.get(), give_block));
+  check(archive_read_set_callback_data(archive_.get(), this));
+  const int status = archive_read_open1(archive_.get());
+  if (status == ARCHIVE_FATAL && !problem_ && !archive_error_string(archive_.get())) throw std::bad_alloc();
+  check(status);
 }
 
 archive_entry* tar_reader::next() {
   if (std::exchange(entered_, true)) check(archive_read_data_skip(archive_.get()));
-  archive_entry* entry = nullptr;
+  ensure_memory();
   in_header_ = true;
   header_start_ = supplied_;
   int status = ARCHIVE_OK;
   {
     const locale_scope utf8(locale_.get());
-    status = archive_read_next_header(archive_.get(), &entry);
+    status = archive_read_next_header2(archive_.get(), entry_.get());
   }
   in_header_ = false;
   if (status == ARCHIVE_EOF) return nullptr;
   check(status);
-  if (!archive_entry_pathname(entry)) malformed("the name of an entry is not UTF-8");
-  return entry;
+  if (!archive_entry_pathname(entry_.get())) malformed("the name of an entry is not UTF-8");
+  return entry_.get();
 }
 
 bool tar_reader::next_block(block& piece) {
@@ -111,6 +130,7 @@ void tar_reader::check(int status) {
   if (problem_) std::rethrow_exception(std::exchange(problem_, nullptr));
   if (status == ARCHIVE_OK) return;
   const char* text = archive_error_string(archive_.get());
+  if (archive_errno(archive_.get()) == ENOMEM) throw std::bad_alloc();
   const std::string_view why = text ? text : "it is damaged";
   // Names of users and groups are not used; anything else that it warns about would be something lost.
   const bool harmless = status == ARCHIVE_WARN && (why.starts_with("Uname") || why.starts_with("Gname"));

@@ -7,8 +7,10 @@
 #include <locale.h>
 #include <fussy/io.hpp>
 
+#include <cerrno>
 #include <exception>
 #include <memory>
+#include <new>
 
 namespace fussy::archive {
 
@@ -20,7 +22,7 @@ public:
 
   /// The next entry, valid until the next call; null at the end. What is left of the last entry's content is passed
   /// over.
-  /// @throws malformed, too_large (one header beyond a MiB), and what the reader throws.
+  /// @throws malformed, too_large (one header beyond a MiB), std::bad_alloc, and what the reader throws.
   archive_entry* next();
 
   struct block {
@@ -42,11 +44,16 @@ private:
   struct free_archive {
     void operator()(struct ::archive* a) const noexcept { archive_read_free(a); }
   };
+  struct free_entry {
+    void operator()(archive_entry* e) const noexcept { archive_entry_free(e); }
+  };
   // A name in a pax header is UTF-8; libarchive converts it to the locale of the thread, so give it one that leaves it
   // alone, whatever the program has set.
   class utf8_locale {
   public:
-    utf8_locale() : mine_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {}
+    utf8_locale() : mine_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
+      if (!mine_ && errno == ENOMEM) throw std::bad_alloc();
+    }
     ~utf8_locale() {
       if (mine_) freelocale(mine_);
     }
@@ -62,6 +69,7 @@ private:
   std::unique_ptr<std::byte[]> buffer_;
   utf8_locale locale_;
   std::unique_ptr<struct ::archive, free_archive> archive_;
+  std::unique_ptr<archive_entry, free_entry> entry_;
   std::uint64_t supplied_ = 0;      // octets given to libarchive
   std::uint64_t header_start_ = 0;  // supplied_ when it began to look for a header
   std::size_t last_size_ = 0;       // of the block it was given last

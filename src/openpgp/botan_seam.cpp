@@ -3,7 +3,6 @@
 
 #include "botan_seam.hpp"
 
-#include <botan/dl_group.h>
 #include <botan/ec_group.h>
 #include <botan/ecdh.h>
 #include <botan/ecdsa.h>
@@ -12,6 +11,10 @@
 #include <botan/pubkey.h>
 #include <botan/rsa.h>
 #include <botan/system_rng.h>
+#if defined(BOTAN_HAS_DSA) || defined(BOTAN_HAS_ELGAMAL)
+#define FUSSY_WITH_DISCRETE_LOGARITHMS
+#include <botan/dl_group.h>
+#endif
 #if defined(BOTAN_HAS_DSA)
 #include <botan/dsa.h>
 #endif
@@ -46,10 +49,12 @@ template <class Key>
 std::unique_ptr<Botan::Private_Key> ec_private(const Botan::EC_Group& group, byte_view scalar) {
   return std::make_unique<Key>(group, Botan::EC_Scalar::from_bigint(group, number(scalar)));
 }
+#if defined(FUSSY_WITH_DISCRETE_LOGARITHMS)
 template <class Key>
 std::unique_ptr<Botan::Private_Key> dl_private(const Botan::DL_Group& group, byte_view x) {
   return std::make_unique<Key>(group, number(x));
 }
+#endif
 #else
 using X25519_PublicKey = Botan::Curve25519_PublicKey;
 using X25519_PrivateKey = Botan::Curve25519_PrivateKey;
@@ -60,10 +65,12 @@ template <class Key>
 std::unique_ptr<Botan::Private_Key> ec_private(const Botan::EC_Group& group, byte_view scalar) {
   return std::make_unique<Key>(random(), group, number(scalar));
 }
+#if defined(FUSSY_WITH_DISCRETE_LOGARITHMS)
 template <class Key>
 std::unique_ptr<Botan::Private_Key> dl_private(const Botan::DL_Group& group, byte_view x) {
   return std::make_unique<Key>(random(), group, number(x));
 }
+#endif
 #endif
 
 octets to_octets(byte_view v) { return {as_uint8(v), as_uint8(v) + v.size()}; }

@@ -27,7 +27,7 @@ keybox_contents read_keybox(byte_view file) {
   keybox_contents contents;
   std::size_t number = 0;
   for (byte_view rest = file; !rest.empty(); ++number) {
-    const std::size_t size = rest.size() < 4 ? 0 : load_be(rest.first(4));
+    const std::size_t size = rest.size() < 4 ? 0 : static_cast<std::size_t>(load_be(rest.first(4)));
     if (size == 0 && rest.size() >= 4) break;  // padding behind the last blob
     if (size < min_blob || size > rest.size()) {
       contents.damage = "blob " + std::to_string(number) + " is damaged or cut off";

@@ -237,10 +237,11 @@ void read_v4_or_v6(signature& sig, cursor& in, byte_view whole) {
   sig.type = static_cast<signature_type>(in.u8());
   sig.algorithm = static_cast<public_key_algorithm>(in.u8());
   sig.hash = static_cast<hash_algorithm>(in.u8());
-  const byte_view hashed = in.take(load_be(in.take(length_octets)));
+  const auto next_area = [&] { return in.take(static_cast<std::size_t>(load_be(in.take(length_octets)))); };
+  const byte_view hashed = next_area();
   sig.hashed = to_vector(whole.first(whole.size() - in.remaining()));
   read_area(sig, cursor(hashed, "signature packet"), true);
-  read_area(sig, cursor(in.take(load_be(in.take(length_octets))), "signature packet"), false);
+  read_area(sig, cursor(next_area(), "signature packet"), false);
   std::ranges::copy(in.take(2), sig.left16.begin());
   if (sig.version == 6) sig.salt = to_vector(in.take(in.u8()));
   if (!sig.created && sig.defect.empty()) sig.defect = "it does not say when it was made";
