@@ -99,6 +99,17 @@ public:
     reaped_ = true;
   }
 
+  /// Kills and reaps it, whatever it does, without needing memory.
+  void end_now() noexcept {
+    (void)signal(SIGKILL);
+    if (!reaped_) {
+      siginfo_t info{};
+      retry_eintr([&] { return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED); });
+    }
+    ended_ = reaped_ = true;
+    release();
+  }
+
   bool signal(int number) const noexcept {
     if (reaped_ || ended_) return false;
     if (by_pidfd_) return ::syscall(SYS_pidfd_send_signal, end_.get(), number, nullptr, 0) == 0;

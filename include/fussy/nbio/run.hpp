@@ -57,11 +57,20 @@ public:
     epoll_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
     if (!epoll_) throw system_error("cannot create an epoll set", errno);
     epoll_ = above_stdio(std::move(epoll_));
-    launch();
+    try {
+      launch();
+    } catch (...) {
+      abandon();
+      throw;
+    }
   }
   ~run() {
-    kill_now();
-    while (!advance(-1)) {
+    try {
+      kill_now();
+      while (!advance(-1)) {
+      }
+    } catch (...) {
+      abandon();
     }
   }
   run(const run&) = delete;
@@ -294,15 +303,15 @@ private:
   }
   void read_error_output(running& r) {
     if (!r.err) return;
-    if (!error_buffer_) error_buffer_ = std::make_unique_for_overwrite<char[]>(block_size);
-    const ssize_t n = retry_eintr([&] { return ::read(r.err.get(), error_buffer_.get(), block_size); });
-    if (n < 0 && errno == EAGAIN) return;
-    if (n <= 0) {
-      remove_watch(r.err.get());
-      return r.err.reset();
-    }
-    const view chunk(error_buffer_.get(), static_cast<std::size_t>(n));
     try {
+      if (!error_buffer_) error_buffer_ = std::make_unique_for_overwrite<char[]>(block_size);
+      const ssize_t n = retry_eintr([&] { return ::read(r.err.get(), error_buffer_.get(), block_size); });
+      if (n < 0 && errno == EAGAIN) return;
+      if (n <= 0) {
+        remove_watch(r.err.get());
+        return r.err.reset();
+      }
+      const view chunk(error_buffer_.get(), static_cast<std::size_t>(n));
       if (const auto* c = std::get_if<capture>(&r.spec->err)) {
         bytes& kept = result_.stages[r.stage].err;
         kept.append(chunk.substr(0, c->max - std::min(c->max, kept.size())));
@@ -445,9 +454,20 @@ private:
   void kill_all() {
     killing_ = true;
     kill_at_.reset();
-    signal_all(SIGKILL);
+    try {
+      signal_all(SIGKILL);
+    } catch (const std::bad_alloc&) {  // then without their descendants: these take memory to find
+      for (running& r : children_) r.killed |= r.who->signal(SIGKILL);
+    }
     drain_and_close();
     cancel_threads();
+  }
+  /// Where memory is missing even to end in order: no process of ours is left, and no zombie.
+  void abandon() noexcept {
+    for (running& r : children_)
+      if (r.who) r.who->end_now();
+    cancel_threads();
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
   }
   void signal_all(int number) {
     std::vector<running*> all;
@@ -469,7 +489,7 @@ private:
       r->killed |= sent && ending_ && (number == SIGKILL || number == SIGTERM);
     }
   }
-  void cancel_threads() {
+  void cancel_threads() noexcept {
     if (threads_.empty()) return;
     const std::uint64_t one = 1;
     (void)!::write(cancel_.get(), &one, sizeof one);
@@ -504,7 +524,11 @@ private:
   void keep_to_probe(watch& w, unique_fd& end) {
     if (!killing_ || !end) return;
     set_watch(w, false, 0, 0);
-    probes_.push_back(std::move(end));
+    try {
+      probes_.push_back(std::move(end));
+    } catch (const std::bad_alloc&) {
+      end.reset();  // then nobody can be asked
+    }
   }
 
   bool complete() {
