@@ -28,9 +28,11 @@
  *            directory nor locale nor environment nor umask, and lets no C++ exception out. Children that the host
  *            started are never waited for.
  * Memory     When an allocation fails, the function returns FUSSY_NO_MEMORY (or, where that was in the middle of an
- *            install, what became of it) and leaks nothing. This holds for the library's own allocations: Botan and
- *            libarchive may end the process when memory runs out inside of them; the target survives that as it
- *            survives a power cut.
+ *            install, what became of it) and leaks nothing. Two things are beyond the library: libarchive calls exit(3)
+ *            where it cannot store a name of an entry (the library asks for the memory first), and a Botan with a
+ *            locking allocator calls std::terminate where that cannot grow: set BOTAN_MLOCK_POOL_SIZE=0 in the
+ *            environment before the library is loaded, or build Botan without. The target survives both as it survives
+ *            a power cut.
  * Fork       A handle belongs to the process that made it: in a forked child use none of them, free none of them, begin
  *            anew. Forking in one thread while another is inside the library is fine when the child soon calls exec;
  *            all descriptors of the library are close-on-exec.

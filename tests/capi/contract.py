@@ -117,6 +117,16 @@ def _(t):
         equal("FUSSY_" + since[1], node, name)
 
 
+@sentence("every function that takes a handle is called without one by a test")
+def _(t):
+    tests = "".join(text(os.path.join(os.path.dirname(os.path.abspath(__file__)), name)) for name in ("session.cpp", "tools.cpp"))
+    handles = re.findall(r"\b(fussy_\w+)\(\s*(?:const )?fussy_(session|pipe|lock|stage_output) \*", without_comments(text(HEADER)))
+    check(len(handles) > 60, f"only {len(handles)} functions found")
+    null = {"session": "(?:s|nullptr)", "pipe": "(?:p|nullptr)", "lock": "nullptr", "stage_output": "nullptr"}
+    untested = [name for name, kind in handles if not re.search(name + r"\(" + null[kind] + r"\b", tests)]
+    equal(untested, [], "never called without a handle")
+
+
 @sentence("every export has its entry in the manual page")
 def _(t):
     entries = set(re.findall(r"^\.SS (\w+)$", text(PAGE), re.M))

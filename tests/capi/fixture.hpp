@@ -27,9 +27,9 @@ inline void shell(const std::string& command) {
 
 class vendor {
 public:
-  vendor() {
-    shell("mkdir -m 700 " + home() + "; mkdir " + keys() + "; " + gpg() +
-          "--passphrase '' --quick-gen-key 'Vendor <vendor@example.org>' ed25519 sign never; " + gpg() + "--export > " +
+  explicit vendor(const std::string& passphrase = "") {
+    shell("mkdir -m 700 " + home() + "; mkdir " + keys() + "; " + gpg() + "--pinentry-mode loopback --passphrase '" +
+          passphrase + "' --quick-gen-key 'Vendor <vendor@example.org>' ed25519 sign never; " + gpg() + "--export > " +
           keys() + "/vendor.gpg");
   }
   ~vendor() { (void)!std::system(("gpgconf --homedir " + home() + " --kill all").c_str()); }
@@ -50,8 +50,8 @@ public:
       std::ofstream(root + "/.post-install") << "#!/bin/sh\n" << post_install << '\n';
       std::filesystem::permissions(root + "/.post-install", std::filesystem::perms(0755));
     }
-    shell("tar -C " + directory_.path().string() + " -czf " + root + ".tar.gz " + name + "; " + gpg() + "-o " + file +
-          " --sign " + root + ".tar.gz");
+    shell("touch -d @1700000000 " + root + "/data; tar -C " + directory_.path().string() + " -czf " + root +
+          ".tar.gz " + name + "; " + gpg() + "-o " + file + " --sign " + root + ".tar.gz");
     return file;
   }
 

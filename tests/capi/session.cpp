@@ -484,6 +484,115 @@ TEST_CASE("what is packed from C is verified by gpg and installs") {
   CHECK(slurp(d.target() + "/current/app") == "packed from C\n");
 }
 
+TEST_CASE(
+    "an archive packed without a signature is signed elsewhere, with a key whose passphrase the host is asked for") {
+  if ((fussy_features() & FUSSY_FEATURE_PACK) == 0) return;
+  device d;
+  vendor locked("the passphrase");
+  temporary_directory out;
+  std::filesystem::create_directory(out / "fw-c");
+  std::ofstream(out / "fw-c" / "app") << "packed here, signed there\n";
+  REQUIRE(fussy_session_pack(d, (out / "fw-c").c_str(), out.path().c_str(), 0) == FUSSY_OK);
+  const std::string archive = d.report().path;
+  CHECK(archive == (out / "fw-c.tar.gz").string());
+  fussy_session_set_keyring(d, locked.home().c_str());
+  CHECK(fussy_status_exit_code(fussy_session_sign(d, archive.c_str())) != 0);  // nobody is asked
+  CHECK(std::filesystem::exists(archive));
+  const auto ask = [](void* user, const char* fingerprint, char* buffer, uint64_t size) -> int64_t {
+    if (std::strlen(fingerprint) != 40 || size < 14) return -1;
+    ++*static_cast<int*>(user);
+    std::memcpy(buffer, "the passphrase", 14);
+    return 14;
+  };
+  int asked = 0;
+  CHECK(fussy_session_set_passphrase(d, ask, &asked) == FUSSY_OK);
+  REQUIRE_MESSAGE(fussy_session_sign(d, archive.c_str()) == FUSSY_OK, fussy_session_message(d));
+  CHECK(asked == 1);
+  CHECK(std::string(d.report().path) == archive + ".gpg");
+  fussy_session_set_keyring(d, locked.keys().c_str());
+  CHECK(d.install(archive + ".gpg") == FUSSY_OK);
+}
+
+TEST_CASE("every setting of a session reaches what it is for") {
+  device d;
+  const std::string package = the_vendor().package("fw-1");
+  SUBCASE("the time a hook has") {
+    REQUIRE(d.install(package) == FUSSY_OK);
+    fussy_session_set_hook_timeout(d, 100);
+    CHECK(d.install(the_vendor().package("fw-sleeps", "sleep 60")) == FUSSY_REVERTED);
+    CHECK(d.report().cause == FUSSY_TIMEOUT);
+    CHECK(d.current() == "fw-1");
+  }
+  SUBCASE("the wait for another command") {
+    device other;
+    fussy_session_set_target(other, d.target().c_str());
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    fussy_session_set_package_fd(other, ends[0]);
+    std::thread holder([&] { (void)fussy_session_install(other); });
+    fussy_target seen = FUSSY_TARGET_INIT;
+    while (seen.busy == 0) REQUIRE(fussy_session_status(d, &seen) == FUSSY_OK);
+    std::thread ends_it([&] {
+      std::this_thread::sleep_for(200ms);
+      ::close(ends[1]);
+    });
+    fussy_session_set_lock_wait(d, 60000);
+    CHECK(d.install(package) == FUSSY_OK);
+    holder.join();
+    ends_it.join();
+    ::close(ends[0]);
+  }
+  SUBCASE("hashes that count") {
+    CHECK(fussy_session_allow_hash(d, "SHA3-512") == FUSSY_OK);
+    CHECK(fussy_status_exit_code(d.install(package)) == 20);
+    CHECK(fussy_session_allow_hash(d, nullptr) == FUSSY_OK);
+    CHECK(d.install(package) == FUSSY_OK);
+  }
+  SUBCASE("the time, before the key was made") {
+    CHECK(fussy_session_set_time(d, 1'000'000'000) == FUSSY_OK);
+    CHECK(fussy_status_exit_code(d.install(package)) == 20);
+    CHECK(fussy_session_set_time(d, FUSSY_TIME_CLOCK) == FUSSY_OK);
+    CHECK(d.install(package) == FUSSY_OK);
+  }
+  SUBCASE("that a signature expires, and that this is ignored") {
+    const std::string brief = the_vendor().at("fw-brief.gpg");
+    shell(the_vendor().gpg() + "--yes --default-sig-expire 1d -o " + brief + " --sign " +
+          the_vendor().at("fw-1.tar.gz"));
+    CHECK(fussy_session_set_time(d, static_cast<int64_t>(::time(nullptr)) + 366 * 86400) == FUSSY_OK);
+    CHECK(d.install(brief) == FUSSY_SIGNATURE_EXPIRED);
+    CHECK(fussy_session_set_ignore_expiry(d, 1) == FUSSY_OK);
+    CHECK(d.install(brief) == FUSSY_OK);
+  }
+  SUBCASE("the length of paths") {
+    CHECK(fussy_session_set_max_path(d, 5, 10) == FUSSY_OK);
+    CHECK(fussy_status_exit_code(d.install(package)) == 21);
+    CHECK(fussy_session_set_max_path(d, 4095, 2) == FUSSY_OK);
+    CHECK(d.install(package) == FUSSY_OK);
+  }
+  SUBCASE("how much a package may swell") {
+    const std::string swells = the_vendor().package("fw-swells", "", 80 * 1024);
+    CHECK(fussy_session_set_max_ratio(d, 50) == FUSSY_OK);
+    CHECK(d.install(swells) == FUSSY_TOO_LARGE);
+    CHECK(fussy_session_set_max_ratio(d, 0) == FUSSY_OK);
+    CHECK(d.install(swells) == FUSSY_OK);
+  }
+  SUBCASE("that nothing is decrypted") {
+    vendor secret;
+    shell(secret.gpg() + "--passphrase '' --quick-add-key $(" + secret.gpg() +
+          "--list-keys --with-colons | awk -F: '/^fpr/{print $10;exit}') cv25519 encr never");
+    const std::string file = secret.at("fw-1.secret");
+    secret.package("fw-1");
+    shell(secret.gpg() + "--trust-model always -r vendor@example.org -o " + file + " -se " + secret.at("fw-1.tar.gz"));
+    fussy_session_set_keyring(d, secret.home().c_str());
+    CHECK(fussy_session_set_decrypt(d, 0) == FUSSY_OK);
+    CHECK(fussy_status_exit_code(d.install(file)) == 20);
+    CHECK(d.current().empty());
+    CHECK(fussy_session_set_decrypt(d, 1) == FUSSY_OK);
+    CHECK(d.install(file) == FUSSY_OK);
+    CHECK(d.report().encrypted == 1);
+  }
+}
+
 TEST_CASE("a setter refuses what cannot be, and the session stays as it was") {
   device d;
   CHECK(fussy_session_set_min_signers(d, 0) == FUSSY_USAGE);
