@@ -1,6 +1,7 @@
 """Every way a host project finds and links the library, from an installed prefix and from a source tree."""
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -109,18 +110,53 @@ def _(t):
         check(done.code != 0 and "requested version" in done.err, repr(done))
 
 
+def botan():
+    with open(os.path.join(BUILD, "meson-private", "fussy.pc"), encoding="utf-8") as f:
+        return re.search(r"-l(botan-\d)", f.read())[1]
+
+
+def signed_package(t):
+    """A package made by gpg and tar, with its key ring in `keys`; made once."""
+    package, gpg = t.at("fw-1.tar.gz.gpg"), ["gpg", "--homedir", t.at("gnupg"), "--batch", "--quiet"]
+    if not os.path.exists(package):
+        t.write("fw-1/app", "hello\n")
+        os.mkdir(t.at("gnupg"), 0o700)
+        os.mkdir(t.at("keys"))
+        t.must(*gpg, "--passphrase", "", "--quick-gen-key", "vendor@example.org", "ed25519", "sign", "never")
+        t.must(*gpg, "--output", t.at("keys", "vendor.gpg"), "--export")
+        t.must("tar", "-czf", t.at("fw-1.tar.gz"), "fw-1")
+        t.must(*gpg, "--output", package, "--sign", t.at("fw-1.tar.gz"))
+    return package
+
+
+def installs(t, program):
+    target = t.at("target-" + os.path.basename(program))
+    os.mkdir(target)
+    done = t.must(program, signed_package(t), t.at("keys"), target, env=t.environment)
+    equal((done.out, os.readlink(target + "/current")), ("fw-1\n", "fw-1"))
+
+
 @sentence("Meson: a subproject answers dependency('fussy'), also built without what a small device leaves out")
 def _(t):
     shutil.copytree(t.source("meson"), t.at("host"))
-    shutil.copy(t.source("app.c"), t.at("host", "app.c"))
+    for source in ("app.c", "small.c"):
+        shutil.copy(t.source(source), t.at("host", source))
     os.mkdir(t.at("host", "subprojects"))
     shutil.copy(t.source("meson/fussy.wrap"), t.at("host", "subprojects", "fussy.wrap"))
     os.symlink(SOURCE, t.at("host", "subprojects", "fussy"))
     environment = {"CC": shlex.join(CC), "CXX": shlex.join(CXX), "PKG_CONFIG_PATH": None}
-    small = ["-Dfussy:pack=false", "-Dfussy:pipes=false", "-Dfussy:migrations=false"]
+    small = ["-Dfussy:pack=false", "-Dfussy:pipes=false", "-Dfussy:migrations=false", "-Dfussy:isal=disabled"]
     t.must(*shlex.split(MESON), "setup", t.at("host", "build"), t.at("host"), "-Doptimization=0", *small, env=environment)
-    t.must("ninja", "-C", t.at("host", "build"), "app", env=environment, timeout=900)
+    t.must("ninja", "-C", t.at("host", "build"), "app", "small", "subprojects/fussy/capi/libfussy.a", env=environment, timeout=900)
     t.says(t.at("host", "build", "app"))
+    installs(t, t.at("host", "build", "small"))
+    # One file that needs nothing else on the device, not even a C library.
+    libraries = ["-l" + name for name in (botan(), "archive", "z", "zstd", "bz2", "stdc++", "m", "gcc_eh")]
+    t.must(*CC, "-std=c99", "-static", "-s", "-Wl,--gc-sections", "-I", SOURCE + "/capi", t.source("small.c"),
+           t.at("host", "build", "subprojects", "fussy", "capi", "libfussy.a"), *libraries, "-o", t.at("static"))
+    check("NEEDED" not in t.needed(t.at("static")), "it is not static")
+    check(os.path.getsize(t.at("static")) < 9e6, f"{os.path.getsize(t.at('static'))} bytes for installing, even without optimisation")
+    installs(t, t.at("static"))
     with open(t.at("host", "build", "compile_commands.json"), encoding="utf-8") as f:
         mine = [entry["command"] for entry in json.load(f) if entry["file"].endswith("app.c")]
     equal(len(mine), 1, "commands that compile the host")

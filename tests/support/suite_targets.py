@@ -12,6 +12,7 @@ text = subprocess.run(["meson", "introspect", "--tests", build], capture_output=
 targets = set()
 for test in json.loads(text):
     if suite in {s.split(":")[-1] for s in test["suite"]}:
-        targets |= {os.path.relpath(part, build) for part in test["cmd"] if part.startswith(build + os.sep)}
+        paths = map(os.path.normpath, test["cmd"])
+        targets |= {os.path.relpath(part, build) for part in paths if part.startswith(build + os.sep)}
 # Libraries and helpers that a test is given by its environment are named as its dependencies, by their identifiers.
 print(" ".join(sorted(targets)))
