@@ -129,6 +129,11 @@ def make_ready(work):
             contender.before()
 
 
+def without(work, skipped):
+    """The baseline stays in any case."""
+    work.contenders[1:] = [c for c in work.contenders[1:] if not any(word in c.name for word in skipped)]
+
+
 def run_work(work, disk, measured, options, environment):
     """All contenders of one work in turn, round after round, until there are enough or the time is over."""
     make_ready(work)
@@ -171,8 +176,9 @@ def measure_all(options):
 
     def run(works):
         for work in works:
-            if not work.contenders or not any(word in work.name for word in options.only.split(",")):
+            if not work.contenders or not any(word in work.name for word in options.only or [""]):
                 continue
+            without(work, options.skip)
             if options.prepare:
                 make_ready(work)
             else:
@@ -209,7 +215,8 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=0, help="start no further round when these would be exceeded")
     parser.add_argument("--scale", type=float, default=1.0, help="of the payloads")
     parser.add_argument("--payloads", default=",".join(payloads.MAKERS))
-    parser.add_argument("--only", default="", help="only works with one of these in their names, e.g. 'first install,upgrade'")
+    parser.add_argument("--only", action="append", help="only works with this in their names, e.g. 'first install, app'; may be repeated")
+    parser.add_argument("--skip", action="append", default=[], help="leave out contenders with this in their names, e.g. RAUC; may be repeated")
     parser.add_argument("--quick", action="store_true", help="a tenth of the payloads, two runs")
     parser.add_argument("--prepare", action="store_true", help="make payloads and packages, measure nothing")
     parser.add_argument("--merge", nargs="+", metavar="JSON", help="put reports of several runs together, measure nothing")
