@@ -111,13 +111,20 @@ class Disk:
         raise RuntimeError(f"cannot format {self.loop}: {made.stderr}")
 
     def unmount(self):
-        if self.loop and os.path.ismount(self.path):
-            subprocess.run(["umount", self.path], check=True)
+        """Tried again for a while: who looks through all mounts keeps one busy for a moment."""
+        for left in reversed(range(20)):
+            if not self.loop or not os.path.ismount(self.path):
+                return
+            done = subprocess.run(["umount", self.path], capture_output=True, text=True)
+            if done.returncode != 0 and left == 0:
+                raise RuntimeError(f"cannot unmount {self.path}: {done.stderr}")
+            time.sleep(0 if done.returncode == 0 else 0.5)
 
     def release(self):
         self.unmount()
         if self.loop:
             subprocess.run(["losetup", "--detach", self.loop], check=True)
+            os.unlink(self.image)  # the next run makes its own: a device that somebody still holds must not be under it
 
     def describe(self):
         return "a fresh ext4 on a preallocated loop image for each run" if self.loop else "a directory"

@@ -15,7 +15,7 @@ def summarise(work, rounds, memory_goal=0.0):
         if not both:
             continue
         mine = [m for m, _ in both]
-        row = {key: round(statistics.median(m[key] for m in mine), 4) for key in mine[0]}
+        row = {key: median([m[key] for m in mine]) for key in mine[0]}
         row.update(c, n=len(mine), min_wall=min(m["wall"] for m in mine),
                    ratio=round(statistics.median(m["wall"] / b["wall"] for m, b in both), 3),
                    cpu_ratio=round(statistics.median(m["cpu"] / max(b["cpu"], 1e-6) for m, b in both), 3))
@@ -23,6 +23,12 @@ def summarise(work, rounds, memory_goal=0.0):
             r[c["name"]]["wall"] / min(f["wall"] for name, f in r.items() if name in peers) for r in rounds if c["name"] in r), 3)
         rows.append(row)
     return {"work": work["name"], "memory_goal": memory_goal, "contenders": contenders, "rounds": rounds, "rows": rows}
+
+
+def median(values):
+    """None where nothing was measured."""
+    known = [v for v in values if v is not None]
+    return round(statistics.median(known), 4) if known else None
 
 
 def merge(reports):
@@ -69,20 +75,28 @@ def goals(report):
     return found
 
 
+def whole(number):
+    return "–" if number is None else f"{number:.0f}"
+
+
+def cell(text):
+    return text.replace("|", "\\|")
+
+
 def markdown(report):
     lines = [f"Machine: {report['machine']}. Disk: {report['disk']}. Ratios are medians of the ratios of wall seconds within"
              " a round; n is the number of rounds; load is what others used of the processors meanwhile, in cores.", "",
              "| work | what | against | goal | measured | reached | n | load |", "|---|---|---|---|---|---|---|---|"]
     for work, what, against, goal, ratio, reached, n, others in goals(report):
-        lines.append(f"| {work} | {what} | {against.replace(chr(124), chr(92) + chr(124))} | {goal} | {ratio:.2f} | {'yes' if reached else '**no**'} | {n} | {others:.1f} |")
+        lines.append(f"| {work} | {what} | {cell(against)} | {goal} | {ratio:.2f} | {'yes' if reached else '**no**'} | {n} | {others:.1f} |")
     for result in report["results"]:
         lines += ["", f"**{result['work']}**", "",
                   "| what | wall s, median (min) | ratio | CPU s | CPU ratio | peak memory MiB | disk peak (final) MB | n |",
                   "|---|---|---|---|---|---|---|---|"]
         for r in result["rows"]:
-            lines.append(f"| {'**' + r['name'] + '**' if r['ours'] else r['name']} | {r['wall']:.2f} ({r['min_wall']:.2f}) "
-                         f"| {r['ratio']:.2f} | {r['cpu']:.2f} | {r['cpu_ratio']:.2f} | {r['rss_mib']:.0f} "
-                         f"| {r['disk_peak_mb']:.0f} ({r['disk_mb']:.0f}) | {r['n']} |")
+            lines.append(f"| {'**' + r['name'] + '**' if r['ours'] else cell(r['name'])} | {r['wall']:.2f} ({r['min_wall']:.2f}) "
+                         f"| {r['ratio']:.2f} | {r['cpu']:.2f} | {r['cpu_ratio']:.2f} | {whole(r['rss_mib'])} "
+                         f"| {whole(r['disk_peak_mb'])} ({whole(r['disk_mb'])}) | {r['n']} |")
     if report["absent"]:
         lines += ["", "Not compared:", ""] + [f"* {name}: {why}" for name, why in sorted(report["absent"].items())]
     return "\n".join(lines) + "\n"
