@@ -138,6 +138,33 @@ struct signer {
   std::string algorithm;  ///< "RSA 3072, SHA-512"
 };
 
+/// One signature as it stands in a message, and what became of it.
+struct signature_info {
+  std::string key{};        ///< fingerprint or key ID of who claims to have made it; "nobody" without a claim
+  std::string user_id{};    ///< of that key in the key ring, as it is written there; empty: unknown or none
+  std::string algorithm{};  ///< "RSA, SHA-512"
+  std::optional<time_point> created{};  ///< not known of one that was only announced
+  std::optional<errc> verdict{};        ///< `success`: it counts; nothing: the message ended before it was checked
+  std::string why{};                    ///< it does not count
+};
+
+/// How a message is made up. Its packets say so and nobody proves it: for people to look at, not to decide by.
+struct message_info {
+  struct recipient {
+    std::string key{};        ///< key ID or fingerprint of the subkey; empty: hidden
+    std::string algorithm{};  ///< "ECDH"
+    bool ours = false;        ///< its secret key is in the key ring (of a hidden one: may be)
+  };
+  bool armored = false;
+  bool encrypted = false;
+  std::string protection{};  ///< how changes of what is encrypted are noticed: "SEIPD v1 (MDC)", "SEIPD v2 (OCB)" …
+  std::string cipher{};      ///< "AES-256"; empty while it is not known for certain
+  std::vector<recipient> recipients{};       ///< the first 100
+  bool passphrase = false;                   ///< a passphrase opens it, too (we never try)
+  std::vector<std::string> compression{};    ///< of OpenPGP, the outermost first: "ZLIB"
+  std::vector<signature_info> signatures{};  ///< in the order of their packets in front of the content
+};
+
 /// The proof: exists only when every check has passed. There is no other way to make one.
 class verification {
 public:
@@ -165,6 +192,8 @@ public:
   std::size_t read(byte_span room);
   /// Reads what is left, without keeping it, and returns the proof. May be called once the end was read, too.
   verification finish();
+  /// What was seen of the message so far; also after read() or finish() has thrown.
+  message_info info() const;
 
 private:
   struct impl;

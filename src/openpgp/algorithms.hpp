@@ -73,6 +73,20 @@ enum class curve_id : std::uint8_t {
   curve25519,
 };
 
+constexpr const char* name(compression_algorithm a) noexcept {
+  switch (a) {
+    case compression_algorithm::none:
+      return "none";
+    case compression_algorithm::zip:
+      return "ZIP";
+    case compression_algorithm::zlib:
+      return "ZLIB";
+    case compression_algorithm::bzip2:
+      return "BZip2";
+  }
+  return "unknown";
+}
+
 constexpr bool is_rsa(public_key_algorithm a) noexcept {
   return a == public_key_algorithm::rsa || a == public_key_algorithm::rsa_encrypt_only ||
          a == public_key_algorithm::rsa_sign_only;

@@ -62,6 +62,12 @@ constexpr std::uint64_t skipped_allowance = 64 * 1024 * 1024;
                                         .remedy = "raise the policy's limit if the package is meant to be so"});
 }
 
+std::string describe_protection(const container_header& header) {
+  if (header.type == packet_type::gnupg_aead_encrypted_data)
+    return std::string("GnuPG AEAD (") + name(header.aead) + ")";
+  return header.version == 2 ? std::string("SEIPD v2 (") + name(header.aead) + ")" : "SEIPD v1 (MDC)";
+}
+
 // Notes whether a decompressor wanted more than there is.
 struct end_noting_reader {
   packet_reader* from;
@@ -140,6 +146,7 @@ struct message_reader::impl {
     } else if (head.size() == 2 && head[0] == std::byte{0x1f} && head[1] == std::byte{0x8b}) {
       not_openpgp("it is a gzip file without a signature");
     } else {
+      seen.armored = true;
       push(std::make_unique<layer>(any_reader(armor_reader(std::move(octets), armor_label::message))));
     }
   }
@@ -167,6 +174,7 @@ struct message_reader::impl {
         case packet_type::symmetric_key_encrypted_session_key:
           before_encrypted(*type);
           recipients.add_passphrase_packet();
+          seen.passphrase = true;
           skip();
           break;
         case packet_type::compressed_data:
@@ -211,6 +219,7 @@ struct message_reader::impl {
     std::byte algorithm{};
     if (read_full(outer, {&algorithm, 1}) == 0) ends_early("it ends inside a compressed data packet");
 
+    seen.compression.emplace_back(name(static_cast<compression_algorithm>(algorithm)));
     any_reader inside(end_noting_reader{&outer, &top().body_ended});
     const auto decompress = [&](codec::format format) {
       inside = codec::decompress(format, codec::trailing::ignore)(std::move(inside));
@@ -237,13 +246,18 @@ struct message_reader::impl {
 
   void enter_encrypted() {
     before_encrypted(top().packets.type());
+    seen.encrypted = true;
     if (!rules.decrypt)
       throw error(errc::cannot_decrypt, {.what = "the package is encrypted",
                                          .why = "the policy refuses encrypted packages",
                                          .remedy = "use a package that is only signed, or change the policy"});
     packet_reader& outer = top().packets;
     const container_header header = read_container_header(outer);
-    auto opened = decrypt(outer, header, recipients.choose(header));
+    seen.protection = describe_protection(header);
+    if (header.is_aead()) seen.cipher = name(header.cipher);
+    const session_key key = recipients.choose(header);
+    if (!header.is_aead()) cipher = key.cipher;
+    auto opened = decrypt(outer, header, key);
     auto inner = std::make_unique<layer>(any_reader(by_reference(*opened)));
     inner->decryptor = std::move(opened);
     push(std::move(inner));
@@ -287,6 +301,8 @@ struct message_reader::impl {
       leave_container();
     }
     proof.emplace(verification_access::make(result.conclude(), encrypted, size));
+    // Not before: the cipher of a session key that opened nothing is made up, and nobody is to learn which do.
+    if (cipher) seen.cipher = name(*cipher);
   }
 
   void read_signatures() {
@@ -385,6 +401,13 @@ struct message_reader::impl {
                                      .remedy = "get it again from its source"});
   }
 
+  message_info info() const {
+    message_info all = seen;
+    all.recipients = recipients.seen();
+    all.signatures = result.signatures();
+    return all;
+  }
+
   keyring keys;
   policy rules;
   any_reader source;
@@ -397,6 +420,8 @@ struct message_reader::impl {
   std::size_t packets_seen = 0;  // in the topmost layer
   std::uint64_t skipped = 0;     // octets
   std::uint64_t size = 0;        // of the content
+  message_info seen;
+  std::optional<symmetric_algorithm> cipher;  // that the session key names
   std::exception_ptr failure;
   std::optional<verification> proof;
 };
@@ -408,6 +433,8 @@ message_reader& message_reader::operator=(message_reader&&) noexcept = default;
 message_reader::~message_reader() = default;
 
 std::size_t message_reader::read(byte_span room) { return impl_->read(room); }
+
+message_info message_reader::info() const { return impl_->info(); }
 
 verification message_reader::finish() {
   if (!impl_->proof) {

@@ -72,6 +72,9 @@ void session_keys::add_public_key_packet(byte_view packet_body) {
   if (!parsed) return;
   const openpgp::fingerprint* const recipient = parsed->recipient ? &*parsed->recipient : nullptr;
   const bool ours = !keys_->recipients(recipient, parsed->recipient_id, parsed->algorithm).empty();
+  if (seen_.size() < max_seen)
+    seen_.push_back(
+        {.key = parsed->hidden() ? "" : parsed->recipient_text(), .algorithm = name(parsed->algorithm), .ours = ours});
   if (ours && candidates_.size() < max_candidates)
     candidates_.push_back(std::move(*parsed));
   else if (!ours && others_.size() < named_in_message)

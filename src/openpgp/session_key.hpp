@@ -38,6 +38,8 @@ public:
   void add_public_key_packet(byte_view packet_body);
   void add_passphrase_packet() noexcept { passphrase_ = true; }
   bool any() const noexcept { return total_ > 0 || passphrase_; }
+  /// Whom the message is for, as far as their packets can be read: the first 100.
+  const std::vector<message_info::recipient>& seen() const noexcept { return seen_; }
 
   /// The session key for a container. When packets for keys of ours do not open, the answer is a random key: so the
   /// container fails exactly as if it had been changed, and nobody learns from us why (RFC 9580 §13.4, §13.5).
@@ -51,10 +53,12 @@ private:
   static constexpr std::size_t max_packets = 10000;  // more recipients than any list has
   static constexpr std::size_t max_candidates = 64;  // a private key operation takes milliseconds each
   static constexpr std::size_t max_attempts = 128;
+  static constexpr std::size_t max_seen = 100;
 
   const keyring::state* keys_;
   std::vector<encrypted_session_key> candidates_;
   std::vector<std::string> others_;  // the first few recipients that are not ours, for the message
+  std::vector<message_info::recipient> seen_;
   std::size_t total_ = 0;
   bool passphrase_ = false;
 };

@@ -123,10 +123,12 @@ verdict::verdict(keyring keys, const policy& rules)
 void verdict::announce_one_pass(byte_view packet_body) {
   count_announcement();
   ++one_pass_;
+  to_come_.push_back(signatures_.size());
   try {
-    prepare(parse_one_pass(packet_body));
+    const signature sig = parse_one_pass(packet_body);
+    prepare(sig, note(sig));
   } catch (const error& e) {
-    refused_early_.push_back({errc::bad_signature, "somebody", e.what()});
+    refuse_unreadable(e);
   }
 }
 
@@ -134,9 +136,40 @@ void verdict::announce_prefixed(byte_view packet_body) {
   count_announcement();
   try {
     signature sig = parse_signature(packet_body);
-    if (prepare(sig)) prefixed_.push_back(std::move(sig));
+    const std::size_t place = note(sig);
+    if (prepare(sig, place)) prefixed_.emplace_back(std::move(sig), place);
   } catch (const error& e) {
-    refused_early_.push_back({errc::bad_signature, "somebody", e.what()});
+    refuse_unreadable(e);
+  }
+}
+
+void verdict::refuse_unreadable(const error& e) {
+  refused_early_.push_back({errc::bad_signature, "somebody", e.what()});
+  signatures_.push_back({.key = "nobody", .verdict = errc::bad_signature, .why = e.what()});
+}
+
+// ---- For people ------------------------------------------------------------------------------------------------------
+
+std::size_t verdict::note(const signature& sig) {
+  signatures_.push_back({.key = sig.issuer_text(),
+                         .user_id = user_id_of(sig),
+                         .algorithm = std::string(name(sig.algorithm)) + ", " + name(sig.hash),
+                         .created = sig.created});
+  return signatures_.size() - 1;
+}
+
+// What was found since `first` is about this signature; several keys may have its key ID.
+void verdict::note_outcome(std::size_t place, bool counts, const std::vector<finding>& found, std::size_t first) {
+  signature_info& info = signatures_[place];
+  if (counts) {
+    info.verdict = errc::success;
+    info.why.clear();
+    return;
+  }
+  for (std::size_t i = first; i < found.size(); ++i) {
+    if (info.verdict && i > first && rank(found[i].code) <= rank(*info.verdict)) continue;
+    info.verdict = found[i].code;
+    info.why = found[i].why;
   }
 }
 
@@ -148,9 +181,10 @@ void verdict::count_announcement() {
 }
 
 // Only what may count in the end is worth hashing for: a stranger cannot make us compute.
-bool verdict::prepare(const signature& sig) {
+bool verdict::prepare(const signature& sig, std::size_t place) {
   if (auto objection = objection_before_hashing(sig)) {
     refused_early_.push_back(std::move(*objection));
+    note_outcome(place, false, refused_early_, refused_early_.size() - 1);
     return false;
   }
   hashes_.start(sig);
@@ -184,31 +218,43 @@ void verdict::begin_content() {
 // ---- Behind the content ----------------------------------------------------------------------------------------------
 
 void verdict::check(byte_view packet_body) {
+  const std::size_t place = to_come_.back();
+  to_come_.pop_back();
+  const std::size_t first = findings_.size();
   try {
-    judge(parse_signature(packet_body));
+    judge(parse_signature(packet_body), place);
   } catch (const error& e) {
     findings_.push_back({errc::bad_signature, "somebody", e.what()});
+    note_outcome(place, false, findings_, first);
   }
 }
 
-void verdict::judge(const signature& sig) {
-  if (auto objection = objection_before_hashing(sig)) {
-    findings_.push_back(std::move(*objection));
-    return;
-  }
-  if (!sig.defect.empty()) {
-    findings_.push_back({errc::bad_signature, who(sig), sig.defect});
-    return;
-  }
-  if (hashes_.find(sig) == nullptr) {
-    findings_.push_back({errc::bad_signature, who(sig), "its hash was not announced in front of the content"});
-    return;
-  }
-  for (const key_ref& key : keys_.internals().issuers(sig)) judge_by_key(sig, key);
+void verdict::judge(const signature& sig, std::size_t place) {
+  const std::size_t first = findings_.size();
+  signatures_[place].key = sig.issuer_text();  // says more than the one-pass packet
+  signatures_[place].created = sig.created;
+  note_outcome(place, counts(sig), findings_, first);
 }
 
-void verdict::judge_by_key(const signature& sig, const key_ref& key) {
-  const auto no = [&](errc code, std::string why) { findings_.push_back({code, who(sig), std::move(why)}); };
+bool verdict::counts(const signature& sig) {
+  const auto no = [&](finding why) {
+    findings_.push_back(std::move(why));
+    return false;
+  };
+  if (auto objection = objection_before_hashing(sig)) return no(std::move(*objection));
+  if (!sig.defect.empty()) return no({errc::bad_signature, who(sig), sig.defect});
+  if (hashes_.find(sig) == nullptr)
+    return no({errc::bad_signature, who(sig), "its hash was not announced in front of the content"});
+  bool any = false;
+  for (const key_ref& key : keys_.internals().issuers(sig)) any |= counts_by_key(sig, key);
+  return any;
+}
+
+bool verdict::counts_by_key(const signature& sig, const key_ref& key) {
+  const auto no = [&](errc code, std::string why) {
+    findings_.push_back({code, who(sig), std::move(why)});
+    return false;
+  };
   if (!can_verify(key.key()))
     return no(errc::key_unusable, "this build cannot check signatures by " + key.key().describe());
   if (!verifies(sig, key.key(), *hashes_.find(sig)))
@@ -217,6 +263,7 @@ void verdict::judge_by_key(const signature& sig, const key_ref& key) {
   if (const verdict_on_key answer = keys_.internals().counts(key, sig, rules_); !answer)
     return no(answer.code, answer.reason);
   count(sig, key);
+  return true;
 }
 
 void verdict::count(const signature& sig, const key_ref& key) {
@@ -232,7 +279,7 @@ void verdict::count(const signature& sig, const key_ref& key) {
 }
 
 std::vector<signer> verdict::conclude() {
-  for (const signature& sig : prefixed_) judge(sig);
+  for (const auto& [sig, place] : prefixed_) judge(sig, place);
   prefixed_.clear();
   const std::size_t needed = std::max(rules_.min_signers, 1U);
   if (signers_.size() >= needed) return signers_;
@@ -261,14 +308,18 @@ void verdict::refuse(const std::vector<finding>& findings) const {
 
 // "key 0123ABCD… (Vendor <v@example.org>)"
 std::string verdict::who(const signature& sig) const {
-  std::string text = sig.issuer_text();
-  for (const key_ref& key : keys_.internals().issuers(sig)) {
-    std::string user_id = key.cert->primary_user_id(judgement_);
-    std::replace_if(
-        user_id.begin(), user_id.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-    if (!user_id.empty()) return text + " (" + user_id + ")";
-  }
-  return text;
+  const std::string text = sig.issuer_text();
+  std::string user_id = user_id_of(sig);
+  if (user_id.empty()) return text;
+  std::replace_if(
+      user_id.begin(), user_id.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text + " (" + user_id + ")";
+}
+
+std::string verdict::user_id_of(const signature& sig) const {
+  for (const key_ref& key : keys_.internals().issuers(sig))
+    if (std::string user_id = key.cert->primary_user_id(judgement_); !user_id.empty()) return user_id;
+  return {};
 }
 
 }  // namespace fussy::openpgp

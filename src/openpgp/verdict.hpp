@@ -10,6 +10,7 @@
 #include <fussy/openpgp.hpp>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crypto.hpp"
@@ -58,6 +59,9 @@ public:
   /// @throws bad_signature, key_revoked … the reason that is nearest to success; too_few_signers.
   std::vector<signer> conclude();
 
+  /// Every signature that was announced, and what became of it.
+  const std::vector<signature_info>& signatures() const noexcept { return signatures_; }
+
 private:
   // Why a signature does not count.
   struct finding {
@@ -67,21 +71,28 @@ private:
   };
 
   void count_announcement();
-  bool prepare(const signature& sig);
+  void refuse_unreadable(const error& e);
+  std::size_t note(const signature& sig);
+  void note_outcome(std::size_t place, bool counts, const std::vector<finding>& found, std::size_t first);
+  bool prepare(const signature& sig, std::size_t place);
   std::optional<finding> objection_before_hashing(const signature& sig) const;
-  void judge(const signature& sig);
-  void judge_by_key(const signature& sig, const key_ref& key);
+  void judge(const signature& sig, std::size_t place);
+  bool counts(const signature& sig);
+  bool counts_by_key(const signature& sig, const key_ref& key);
   void count(const signature& sig, const key_ref& key);
   [[noreturn]] void refuse(const std::vector<finding>& findings) const;
   std::string who(const signature& sig) const;
+  std::string user_id_of(const signature& sig) const;
 
   keyring keys_;
   policy rules_;
   judgement judgement_;
   data_hashes hashes_;
   std::size_t announced_ = 0, one_pass_ = 0;
-  std::vector<signature> prefixed_;
+  std::vector<std::pair<signature, std::size_t>> prefixed_;  // and its place in signatures_
   std::vector<finding> refused_early_, findings_;
+  std::vector<signature_info> signatures_;  // as announced
+  std::vector<std::size_t> to_come_;  // places in there: signatures follow in reverse order of their one-pass packets
   std::vector<signer> signers_;
 };
 
