@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,18 +62,69 @@ struct extracted {
 /// @throws malformed, entry_refused, bad_root, too_large, no_space, io; and what `compressed` throws.
 extracted extract(any_reader compressed, const unique_fd& directory, const extract_options& opts = {});
 
-/// What an archive takes. Whether an equal file is shared shows only when it is unpacked, so there are two figures.
-struct measured {
-  std::uint64_t bytes = 0;  ///< of content, holes not counted
-  std::uint64_t entries = 0;
-  std::uint64_t certain_bytes =
-      0;  ///< without files of a size that the one at the same path below `share_with` has, too
-  std::uint64_t certain_inodes = 0;
+/// What becomes of one file or link when an archive takes the place of a tree.
+enum class change : int {
+  added,      ///< the tree has nothing of this name
+  changed,    ///< it has something else
+  touched,    ///< equal content; mode, owner, time or attributes differ, so that it cannot be shared
+  unchanged,  ///< equal in everything: shared
+  removed,    ///< the archive has nothing of this name
 };
 
-/// Reads an archive to its end and writes nothing. For archives that are proven: no limit bounds what it reads.
-/// @throws malformed, and what `compressed` throws
-measured measure(any_reader compressed, int share_with = -1);
+constexpr const char* name(change c) noexcept {
+  switch (c) {
+    case change::added:
+      return "added";
+    case change::changed:
+      return "changed";
+    case change::touched:
+      return "touched";
+    case change::unchanged:
+      return "unchanged";
+    case change::removed:
+      return "removed";
+  }
+  return "unknown";
+}
+
+/// One entry, as survey() sees it.
+struct entry_info {
+  enum class kind { directory, file, symbolic_link, hard_link };
+  std::string path{};  ///< with the root's name in front; octets
+  kind type = kind::file;
+  std::uint32_t mode = 0;           ///< permission bits
+  std::uint64_t size = 0;           ///< of a file's content
+  std::int64_t mtime = 0;           ///< seconds since 1970
+  std::string link{};               ///< text of a symbolic link, path that a hard link names
+  std::optional<change> becomes{};  ///< of files and links; nothing for a directory
+};
+
+struct survey_options {
+  limits limit = {};
+  int share_with = -1;    ///< as for extract(); -1: everything is added
+  bool reflinks = false;  ///< the file system shares blocks, so what is changed or touched may need none
+  std::function<void(const entry_info&)> on_entry = {};  ///< in the order of the archive, then what is removed
+};
+
+struct surveyed {
+  struct count {
+    std::uint64_t files = 0;  ///< and links
+    std::uint64_t bytes = 0;  ///< of content
+  };
+  std::string root{};         ///< name of the one top-level directory
+  std::string compression{};  ///< "gzip", "zstd", "bzip2"
+  std::uint64_t entries = 0, directories = 0, files = 0, links = 0;
+  std::uint64_t bytes = 0;  ///< of content, holes included
+  count added{}, changed{}, touched{}, unchanged{}, removed{};
+  std::uint64_t needed_bytes = 0;   ///< as a disk with blocks of 4 KiB counts, no blocks shared
+  std::uint64_t certain_bytes = 0;  ///< less than this will not do anywhere
+  std::uint64_t needed_inodes = 0;
+};
+
+/// Reads an archive to its end and says what extract() would make of it. Nothing is written. The same entries are
+/// refused. For archives that are proven: names of all entries are kept in memory.
+/// @throws malformed, entry_refused, bad_root, too_large, io, and what `compressed` throws
+surveyed survey(any_reader compressed, const survey_options& opts = {});
 
 struct create_options {
   std::vector<std::string> exclude =

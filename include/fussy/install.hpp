@@ -26,6 +26,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -104,6 +105,50 @@ std::vector<std::string> clean(const options& how, std::size_t keep = 0);
 /// Finishes or undoes what a crash left; nothing to do is no error. Every call that changes a target does it first.
 /// @throws unrecoverable  the interrupted version failed and none could be restored
 recovery recover(const options& how);
+
+// ---- Looking, without changing anything ------------------------------------------------------------------------------
+// None of these takes the lock or writes; what happens meanwhile may be seen half before and half after.
+
+using archive_entry_sink = std::function<void(const archive::entry_info&)>;
+
+/// What a package is, and what an install of it would do.
+struct inspection {
+  std::filesystem::path package{};
+  std::uint64_t size = 0;           ///< of the file
+  openpgp::message_info message{};  ///< what its packets say, also of a package that is refused
+  std::optional<error> refused{};   ///< why an install would refuse the package, 20xx or 21xx; nothing: it would not
+  std::vector<openpgp::signer> signers{};      ///< that count; none: it is not proven, and nothing in it was looked at
+  std::optional<archive::surveyed> content{};  ///< of a package that would not be refused
+  bool pre_install = false, post_install = false;  ///< hooks it brings
+
+  // Of the target, where one was given and the package is not refused.
+  std::string version{};          ///< name it would get
+  std::filesystem::path path{};   ///< of that
+  std::string current{};          ///< what is live, and what it was compared with; empty: nothing
+  std::uint64_t free_bytes = 0;   ///< for who runs this
+  std::uint64_t free_inodes = 0;  ///< UINT64_MAX where the file system does not count them
+  bool interrupted = false;  ///< an earlier command was interrupted; what is said holds if recovery changes nothing
+  std::optional<error> hindrance{};  ///< why an install would not begin: target unusable, busy, no_space …
+};
+
+/// Proves a package that is in a file and, where the proof holds, looks into it and compares it with the version that
+/// is live. An unproven package is reported, in `refused`, and its content is not looked at.
+/// @param how       keyring, target (empty: nothing to compare with), policy, limits, progress
+/// @param on_entry  called for what is in it, see archive::survey_options
+/// @throws not_found, unsupported (a stream), keyring_unusable, target_unusable, io, cancelled
+inspection inspect(const std::filesystem::path& package, const options& how, const archive_entry_sink& on_entry = {});
+
+/// What install() would do, short of running hooks. @throws what install() would throw as far as it can be known
+inspection dry_run(const std::filesystem::path& package, const options& how);
+/// What enable() would do: version, path, current and hooks are filled in. @throws as enable() before it begins
+inspection dry_run_enable(const std::filesystem::path& version, const options& how);
+
+struct cleaning {
+  std::vector<std::string> versions{};  ///< by name
+  std::uint64_t freed = 0;              ///< bytes on disk
+};
+/// What clean() would remove. @throws target_unusable
+cleaning dry_run_clean(const options& how, std::size_t keep = 0);
 
 /// One version, as status() sees it.
 struct version_status {

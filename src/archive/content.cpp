@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "names.hpp"
 
@@ -15,34 +14,6 @@ namespace fussy::archive {
 namespace {
 
 constexpr std::size_t chunk = 64 * 1024;
-
-// The time of the last read is nobody's business, and writing it would wear the flash.
-unique_fd open_quietly(int directory, const char* name) {
-  const auto open_with = [&](int more) {
-    return retry_eintr([&] { return openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | more); });
-  };
-  unique_fd fd(open_with(O_NOATIME));
-  if (!fd && errno == EPERM) fd = unique_fd(open_with(0));
-  return fd;
-}
-
-// Less than asked for only at the end of the file.
-std::size_t read_at(int fd, byte_span room, std::uint64_t offset, std::string_view path) {
-  std::size_t done = 0;
-  while (done < room.size()) {
-    const ssize_t n = retry_eintr(
-        [&] { return pread(fd, room.data() + done, room.size() - done, static_cast<off_t>(offset + done)); });
-    if (n < 0) throw disk_error("cannot read the installed", errno, path, fd);
-    if (n == 0) break;
-    done += static_cast<std::size_t>(n);
-  }
-  return done;
-}
-
-bool same_file(const struct stat& a, const struct stat& b) {
-  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
-         a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
-}
 
 }  // namespace
 
@@ -60,18 +31,16 @@ content::content(std::shared_ptr<const directory> in, std::string path, const me
 
 // Comparing pays when the old file may be linked to, or its blocks shared.
 void content::find_old() {
-  unique_fd old = open_quietly(in_->old.get(), name());
+  old_file old(in_->old.get(), name(), path_);
   if (!old) return;
-  if (fstat(old.get(), &old_stat_) != 0 || !S_ISREG(old_stat_.st_mode)) return;
-  const bool same_size = static_cast<std::uint64_t>(old_stat_.st_size) == size_;
-  same_metadata_ = same_size && keeper_.equal(old.get(), old_stat_, meta_);
-  if (same_metadata_ || (size_ > 0 && can_reflink(old.get()))) old_ = std::move(old);
+  same_metadata_ = old.size() == size_ && keeper_.equal(old.fd(), old.stat(), meta_);
+  if (same_metadata_ || (size_ > 0 && can_reflink(old))) old_ = std::move(old);
 }
 
-bool content::can_reflink(int old) {
-  if (how_.reflink == sharing::answer::unknown && old_stat_.st_size > 0) {
+bool content::can_reflink(const old_file& old) {
+  if (how_.reflink == sharing::answer::unknown && old.size() > 0) {
     const unique_fd probe(openat(in_->fd.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-    how_.reflink = probe && ioctl(probe.get(), FICLONE, old) == 0 ? sharing::answer::yes : sharing::answer::no;
+    how_.reflink = probe && ioctl(probe.get(), FICLONE, old.fd()) == 0 ? sharing::answer::yes : sharing::answer::no;
   }
   return how_.reflink == sharing::answer::yes;
 }
@@ -81,14 +50,14 @@ void content::put(std::uint64_t offset, byte_view bytes) {
     throw refused_entry(path_, "its content is out of order or larger than its header says", "build the package again",
                         errc::malformed);
   if (bytes.empty()) return;
-  if (old_ && !equals_old(offset, bytes)) stop_comparing();
+  if (old_ && !old_.continues(position_, offset, bytes)) stop_comparing();
   if (!old_) write(offset, bytes);
   position_ = offset + bytes.size();
 }
 
 content_result content::finish() {
   if (old_) {
-    const bool equal = static_cast<std::uint64_t>(old_stat_.st_size) == size_ && old_is_zero(position_, size_);
+    const bool equal = old_.size() == size_ && old_.is_zero(position_, size_);
     if (equal && same_metadata_ && link_old()) {
       result_.shared = true;
       return result_;
@@ -103,45 +72,8 @@ content_result content::finish() {
   return result_;
 }
 
-bool content::equals_old(std::uint64_t offset, byte_view bytes) {
-  if (offset + bytes.size() > static_cast<std::uint64_t>(old_stat_.st_size) || !old_is_zero(position_, offset))
-    return false;
-  std::byte room[chunk];
-  while (!bytes.empty()) {
-    const std::size_t size = std::min(bytes.size(), chunk);
-    if (read_at(old_.get(), {room, size}, offset, path_) != size || std::memcmp(room, bytes.data(), size) != 0)
-      return false;
-    bytes = bytes.subspan(size);
-    offset += size;
-  }
-  return true;
-}
-
-// Holes of the old file are passed over without reading them.
-bool content::old_is_zero(std::uint64_t from, std::uint64_t to) {
-  std::byte room[chunk];
-  while (from < to) {
-    const off_t data = lseek(old_.get(), static_cast<off_t>(from), SEEK_DATA);
-    if (data < 0 && errno == ENXIO) return true;
-    if (data > 0) from = std::max(from, static_cast<std::uint64_t>(data));
-    if (from >= to) return true;
-    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(to - from, chunk));
-    if (read_at(old_.get(), {room, size}, from, path_) != size) return false;
-    if (std::any_of(room, room + size, [](std::byte b) { return b != std::byte{0}; })) return false;
-    from += size;
-  }
-  return true;
-}
-
-// Whether what was compared is still what is there: an application may write to its own files meanwhile.
-bool content::old_unchanged() const {
-  struct stat now;
-  return fstat(old_.get(), &now) == 0 && same_file(now, old_stat_) && now.st_ctim.tv_sec == old_stat_.st_ctim.tv_sec &&
-         now.st_ctim.tv_nsec == old_stat_.st_ctim.tv_nsec;
-}
-
 bool content::link_old() {
-  if (!old_unchanged()) return false;
+  if (!old_.unchanged()) return false;
   if (linkat(in_->old.get(), name(), in_->fd.get(), name(), 0) != 0) {
     switch (errno) {
       case EEXIST:
@@ -157,7 +89,7 @@ bool content::link_old() {
   }
   // The name may have been given to another file since it was opened.
   struct stat st;
-  if (fstatat(in_->fd.get(), name(), &st, AT_SYMLINK_NOFOLLOW) == 0 && same_file(st, old_stat_)) return true;
+  if (fstatat(in_->fd.get(), name(), &st, AT_SYMLINK_NOFOLLOW) == 0 && old_.is(st)) return true;
   if (unlinkat(in_->fd.get(), name(), 0) != 0) throw disk_error("cannot remove", errno, path_, in_->fd.get());
   return false;
 }
@@ -180,26 +112,25 @@ void content::stop_comparing() {
 // The head of the old file that was found equal. Blocks are shared where that is possible, holes stay holes.
 void content::copy_old(std::uint64_t length) {
   std::uint64_t at = 0;
-  if (can_reflink(old_.get())) {
-    const bool whole = length == static_cast<std::uint64_t>(old_stat_.st_size);
-    const std::uint64_t block = static_cast<std::uint64_t>(std::max<blksize_t>(old_stat_.st_blksize, 4096));
+  if (can_reflink(old_)) {
+    const bool whole = length == old_.size();
+    const std::uint64_t block = static_cast<std::uint64_t>(std::max<blksize_t>(old_.stat().st_blksize, 4096));
     file_clone_range range{
-        .src_fd = old_.get(), .src_offset = 0, .src_length = whole ? 0 : length - length % block, .dest_offset = 0};
+        .src_fd = old_.fd(), .src_offset = 0, .src_length = whole ? 0 : length - length % block, .dest_offset = 0};
     if ((whole || range.src_length > 0) && ioctl(file_.get(), FICLONERANGE, &range) == 0)
       end_ = at = whole ? length : range.src_length;
   }
   std::byte room[chunk];
   while (at < length) {
-    const off_t data = lseek(old_.get(), static_cast<off_t>(at), SEEK_DATA);
-    if (data < 0 && errno == ENXIO) break;
-    if (data > 0) at = std::max(at, static_cast<std::uint64_t>(data));
-    if (at >= length) break;
+    const auto data = old_.next_data(at);
+    if (!data || *data >= length) break;
+    at = *data;
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(length - at, chunk));
-    if (read_at(old_.get(), {room, size}, at, path_) != size) break;
+    if (old_.read_at({room, size}, at) != size) break;
     write(at, {room, size});
     at += size;
   }
-  if (!old_unchanged())
+  if (!old_.unchanged())
     throw error(errc::io, failure_parts{.what = "cannot copy from the installed " + printable(path_),
                                         .why = "it changed while it was read",
                                         .remedy = "stop what writes to an installed version, then retry",

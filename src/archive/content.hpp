@@ -3,6 +3,7 @@
 #pragma once
 
 #include "directories.hpp"
+#include "old_file.hpp"
 
 namespace fussy::archive {
 
@@ -32,11 +33,8 @@ public:
 
 private:
   void find_old();
-  bool can_reflink(int old);
-  bool equals_old(std::uint64_t offset, byte_view bytes);
-  bool old_is_zero(std::uint64_t from, std::uint64_t to);
+  bool can_reflink(const old_file& old);
   bool link_old();
-  bool old_unchanged() const;
   void create();
   void stop_comparing();
   void copy_old(std::uint64_t length);
@@ -50,8 +48,8 @@ private:
   std::uint64_t end_ = 0;  // of the new file as it is on disk
   metadata_keeper& keeper_;
   sharing& how_;
-  unique_fd file_, old_;  // comparing while old_ is open
-  struct stat old_stat_ = {};
+  unique_fd file_;
+  old_file old_;  // comparing while it is open
   bool same_metadata_ = false;
   content_result result_;
 };

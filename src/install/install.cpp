@@ -1,10 +1,8 @@
-#include <linux/magic.h>
-#include <sys/vfs.h>
 #include <fussy/install.hpp>
 
 #include "hooks.hpp"
+#include "looking.hpp"
 #include "package.hpp"
-#include "published.hpp"
 
 namespace fussy::install {
 
@@ -30,44 +28,6 @@ open_options for_store(const options& how) {
 }
 
 bool is_of_archive(errc code) noexcept { return static_cast<int>(code) / 100 == 21; }
-
-/// Descriptor of the version that is live, to share files with; empty where there is none.
-unique_fd open_live_version(basic_target<posix_store>& target) {
-  const auto live = target.current();
-  if (!live) return {};
-  return std::move(target.disk().open(target.disk().root(), *live).fd);
-}
-
-std::string megabytes(std::uint64_t bytes) { return std::to_string((bytes + 999'999) / 1'000'000) + " MB"; }
-
-struct free_space {
-  std::uint64_t bytes = 0, inodes = 0;
-  bool counts_inodes = false;  // btrfs has no number of inodes
-  bool compresses = false;     // what content takes is not known
-};
-
-std::optional<free_space> space_of(const std::string& target) {
-  struct statfs fs {};
-  if (::statfs(target.c_str(), &fs) != 0) return std::nullopt;
-  return free_space{.bytes = static_cast<std::uint64_t>(fs.f_bavail) * static_cast<std::uint64_t>(fs.f_bsize),
-                    .inodes = fs.f_ffree,
-                    .counts_inodes = fs.f_files != 0,
-                    .compresses = fs.f_type == BTRFS_SUPER_MAGIC};
-}
-
-/// Says how much is needed and how much there is.
-error without_space(const error& e, const std::string& target, const std::optional<archive::measured>& need) {
-  failure_parts parts = e.parts();
-  const auto space = space_of(target);
-  parts.why += need ? "; needed: " + megabytes(need->certain_bytes) + " to " + megabytes(need->bytes) + " and " +
-                          std::to_string(need->certain_inodes) + " to " + std::to_string(need->entries) + " inodes"
-                    : "; how much is needed is not known of a stream";
-  if (space)
-    parts.why += ", free: " + megabytes(space->bytes) + " and " + std::to_string(space->inodes) + " inodes are free";
-  parts.remedy = "remove old versions (fussy-clean) or other files in " + target + " and try again";
-  parts.path = target;
-  return error(e.code(), std::move(parts));
-}
 
 }  // namespace
 
@@ -171,14 +131,9 @@ private:
                                  (space->counts_inodes && space->inodes < content / usual_file + 1000));
     if (!tight) return;
     const unique_fd live = open_live_version(tx.target());
-    need_ = archive::measure(openpgp::message_reader(file.reader_of_proven(), keys, how_.policy), live.get());
-    const bool lacks_bytes = space->bytes < need_->certain_bytes && !space->compresses;
-    const bool lacks_inodes = space->counts_inodes && space->inodes < need_->certain_inodes;
-    if (lacks_bytes || lacks_inodes)
-      throw without_space(
-          error(errc::no_space, {.what = "cannot unpack " + file.path() + " in " + path,
-                                 .why = lacks_bytes ? "there is too little space" : "there are too few inodes"}),
-          path, need_);
+    need_ = archive::survey(openpgp::message_reader(file.reader_of_proven(), keys, how_.policy),
+                            {.limit = how_.limits, .share_with = live.get(), .reflinks = space->reflinks});
+    if (const auto lacking = shortage(file.path(), path, *space, *need_)) throw error(*lacking);
   }
 
   template <class Stage>
@@ -215,7 +170,7 @@ private:
 
   options how_;
   bool make_live_;
-  std::optional<archive::measured> need_;  // known where it was looked at
+  std::optional<archive::surveyed> need_;  // known where it was looked at
 };
 
 }  // namespace
@@ -235,26 +190,6 @@ report install_bytes(any_reader package, const options& how) {
 
 // ---- What needs no package --------------------------------------------------------------------------------------------
 
-namespace {
-
-/// The name below the target that a path means. A bare name means the one in the target.
-std::string name_in_target(basic_target<posix_store>& target, const std::filesystem::path& version) {
-  std::filesystem::path path = version.lexically_normal();
-  if (path.filename().empty()) path = path.parent_path();
-  std::string name = path.filename().string();
-  std::error_code ignored;
-  const bool bare = !path.has_parent_path() && target.can_be_live(name);
-  if (!bare && !std::filesystem::equivalent(std::filesystem::absolute(path).parent_path(), target.path(), ignored))
-    throw error(errc::not_found, {.what = "cannot enable " + version.string(),
-                                  .why = "it is not inside " + target.path(),
-                                  .remedy = "name a version directory of the target",
-                                  .path = version.string()});
-  if (name == failsafe_name) return name;
-  return target.disk().version_behind(name).value_or(name);
-}
-
-}  // namespace
-
 report enable(const std::filesystem::path& version, const options& how) {
   transaction tx(how);
   report done{.recovered = tx.found()};
@@ -268,11 +203,7 @@ report enable(const std::filesystem::path& version, const options& how) {
 
 std::vector<std::string> clean(const options& how, std::size_t keep) {
   transaction tx(how);
-  const int root = tx.target().disk().root().descriptor();
-  return clean(tx.target(), keep, [&](std::vector<std::string>& names) {
-    std::sort(names.begin(), names.end(),
-              [&](const auto& a, const auto& b) { return published_at(root, a) > published_at(root, b); });
-  });
+  return clean(tx.target(), keep, newest_first(tx.target().disk().root().descriptor()));
 }
 
 recovery recover(const options& how) {

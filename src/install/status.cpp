@@ -2,63 +2,13 @@
 // half before and half after.
 #include <fussy/install.hpp>
 
-#include <map>
-#include <utility>
+#include "looking.hpp"
 
 #include "published.hpp"
 
 namespace fussy::install {
 
 namespace {
-
-using inode = std::pair<dev_t, ino_t>;
-
-/// The links of every inode of a tree that are in that tree, and what it occupies.
-class tree_usage {
-public:
-  void add_below(int directory, const std::string& path) {
-    for (const std::string& name : names_in(directory, path)) {
-      struct stat st {};
-      if (fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone meanwhile
-      add(st);
-      if (!S_ISDIR(st.st_mode)) continue;
-      const unique_fd below(::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (below) add_below(below.get(), path + "/" + name);
-    }
-  }
-  void add(const struct stat& st) {
-    const std::uint64_t bytes = static_cast<std::uint64_t>(st.st_blocks) * 512;
-    if (S_ISDIR(st.st_mode)) {
-      own_ += bytes;
-      return;
-    }
-    ++files_;
-    if (st.st_nlink < 2)
-      own_ += bytes;
-    else {
-      auto& [here, links, size] = linked_[{st.st_dev, st.st_ino}];
-      ++here, links = st.st_nlink, size = bytes;
-    }
-  }
-  std::uint64_t files() const { return files_; }
-  /// Bytes that go when this tree goes.
-  std::uint64_t own() const { return own_ + linked(true); }
-  std::uint64_t shared() const { return linked(false); }
-
-private:
-  struct usage {
-    nlink_t here = 0, links = 0;
-    std::uint64_t size = 0;
-  };
-  std::uint64_t linked(bool all_here) const {
-    std::uint64_t sum = 0;
-    for (const auto& [key, use] : linked_)
-      if ((use.here >= use.links) == all_here) sum += use.size;
-    return sum;
-  }
-  std::map<inode, usage> linked_;
-  std::uint64_t own_ = 0, files_ = 0;
-};
 
 std::string link_text(int directory, const std::string& name) {
   char text[512];
@@ -109,11 +59,13 @@ void look_at_lock(int ours, status_report& report) {
   }
 }
 
+unique_fd open_ours(int root) {
+  return unique_fd(::openat(root, private_name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
 void look_at_ours(int root, status_report& report) {
-  const unique_fd ours(::openat(root, private_name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  const unique_fd ours = open_ours(root);
   if (!ours) return;  // never used, or not ours to read: what can be seen without it is there
-  look_at_journal(ours.get(), report);
-  look_at_lock(ours.get(), report);
   tree_usage usage;
   usage.add_below(ours.get(), private_name);
   report.staging = usage.own() + usage.shared();
@@ -123,6 +75,13 @@ void look_at_ours(int root, status_report& report) {
 
 }  // namespace
 
+void look_at_activity(int root, status_report& report) {
+  const unique_fd ours = open_ours(root);
+  if (!ours) return;
+  look_at_journal(ours.get(), report);
+  look_at_lock(ours.get(), report);
+}
+
 status_report status(const std::filesystem::path& target) {
   const std::string path = target_path(target);
   const unique_fd root(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
@@ -130,6 +89,7 @@ status_report status(const std::filesystem::path& target) {
   status_report report{.target = path};
   report.current = version_behind(root.get(), current_name).value_or("");
   if (entry_type_at(root.get(), failsafe_name) != entry_type::none) report.failsafe = failsafe_name;
+  look_at_activity(root.get(), report);
   look_at_ours(root.get(), report);
   std::vector<std::string> names = names_in(root.get(), path);
   std::sort(names.begin(), names.end());

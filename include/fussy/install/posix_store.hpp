@@ -139,10 +139,9 @@ inline std::optional<std::string> version_behind(int target, const std::string& 
   return std::nullopt;
 }
 
-class posix_store {
+/// The reading half of the store: nothing can be changed through it, so it takes no lock.
+class posix_view {
 public:
-  using proof = openpgp::verification;
-
   /// An open directory and what it is called in messages.
   struct directory {
     unique_fd fd;
@@ -150,9 +149,8 @@ public:
     int descriptor() const noexcept { return fd.get(); }
   };
 
-  /// Opens the target, makes its `.fussy/` if need be, and takes the lock.
-  explicit posix_store(const std::filesystem::path& target, const open_options& how = {})
-      : root_(open_target(target_path(target))), lock_(take_lock(root_, how)) {}
+  /// Opens the target. @throws target_unusable
+  explicit posix_view(const std::filesystem::path& target) : root_(open_target(target_path(target))) {}
 
   directory& root() noexcept { return root_; }
   std::string path() const { return root_.path; }
@@ -184,6 +182,38 @@ public:
     struct stat st {};
     return fstatat(root_.descriptor(), name.c_str(), &st, 0) == 0 && S_ISDIR(st.st_mode);
   }
+
+protected:
+  static file_reader open_entry(directory& d, const std::string& name, int flags) {
+    unique_fd fd(retry_eintr([&] { return ::openat(d.descriptor(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC); }));
+    if (!fd) throw refused_by_system("cannot open", errno, d.path + "/" + name);
+    return file_reader(std::move(fd), d.path + "/" + name);
+  }
+
+private:
+  static directory open_target(const std::string& path) {
+    unique_fd fd(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    if (!fd) throw target_error(path, errno);
+    return {std::move(fd), path};
+  }
+
+  static directory open_below(const directory& d, const std::string& name) {
+    unique_fd fd(retry_eintr(
+        [&] { return ::openat(d.descriptor(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }));
+    if (!fd) throw refused_by_system("cannot open", errno, d.path + "/" + name);
+    return {std::move(fd), d.path + "/" + name};
+  }
+
+  directory root_;
+};
+
+class posix_store : public posix_view {
+public:
+  using proof = openpgp::verification;
+
+  /// Opens the target, makes its `.fussy/` if need be, and takes the lock.
+  explicit posix_store(const std::filesystem::path& target, const open_options& how = {})
+      : posix_view(target), lock_(take_lock(root(), how)) {}
 
   void make_directory(directory& d, const std::string& name) {
     check(::mkdirat(d.descriptor(), name.c_str(), 0700), "cannot create", d, name);
@@ -230,8 +260,8 @@ public:
       throw refused_by_system("cannot sync", errno, d.path);
   }
   void sync_all() {
-    if (retry_eintr([&] { return ::syncfs(root_.descriptor()); }) != 0)
-      throw refused_by_system("cannot sync the file system of", errno, root_.path);
+    if (retry_eintr([&] { return ::syncfs(root().descriptor()); }) != 0)
+      throw refused_by_system("cannot sync the file system of", errno, root().path);
   }
 
 private:
@@ -259,19 +289,6 @@ private:
     return number;
   }
 
-  static directory open_target(const std::string& path) {
-    unique_fd fd(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-    if (!fd) throw target_error(path, errno);
-    return {std::move(fd), path};
-  }
-
-  static directory open_below(const directory& d, const std::string& name) {
-    unique_fd fd(retry_eintr(
-        [&] { return ::openat(d.descriptor(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }));
-    if (!fd) throw refused_by_system("cannot open", errno, d.path + "/" + name);
-    return {std::move(fd), d.path + "/" + name};
-  }
-
   static flock_guard take_lock(const directory& root, const open_options& how) {
     const std::string ours = root.path + "/.fussy";
     if (::mkdirat(root.descriptor(), ".fussy", 0700) != 0 && errno != EEXIST) throw target_error(root.path, errno);
@@ -295,18 +312,11 @@ private:
     return error(e.code(), std::move(parts));
   }
 
-  static file_reader open_entry(directory& d, const std::string& name, int flags) {
-    unique_fd fd(retry_eintr([&] { return ::openat(d.descriptor(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC); }));
-    if (!fd) throw refused_by_system("cannot open", errno, d.path + "/" + name);
-    return file_reader(std::move(fd), d.path + "/" + name);
-  }
-
   static void check(int result, const char* what, const directory& d, const std::string& name) {
     if (result != 0) throw refused_by_system(what, errno, d.path + "/" + name);
   }
 
   std::unique_ptr<no_sigxfsz> limits_are_errors_ = std::make_unique<no_sigxfsz>();
-  directory root_;
   flock_guard lock_;
 };
 

@@ -50,15 +50,15 @@ inline bool is_version_name(std::string_view name) noexcept {
          });
 }
 
-template <store Store>
-class basic_target {
+/// What can be known of a target without holding its lock, by the reading half of a store.
+template <class Store>
+class basic_target_view {
 public:
   using directory = typename Store::directory;
 
-  basic_target(Store s, log_sink sink) : store_(std::move(s)), log_(std::move(sink)), ours_(open_private()) {}
+  explicit basic_target_view(Store s, log_sink sink = {}) : store_(std::move(s)), log_(std::move(sink)) {}
 
   Store& disk() noexcept { return store_; }
-  directory& private_directory() noexcept { return ours_; }
   std::string path() const { return store_.path(); }
   std::string path_of(const std::string& version) const { return path() + "/" + version; }
   void say(log_level level, const std::string& line) const { log(log_, level, line); }
@@ -80,6 +80,15 @@ public:
     const entry_type type = store_.type(store_.root(), version);
     return type == entry_type::directory ||
            (version == failsafe_name && type == entry_type::link && store_.leads_somewhere(failsafe_name));
+  }
+
+  /// @throws not_found  `current` may not be pointed at it
+  void check_version(const std::string& version) {
+    if (!can_be_live(version))
+      throw error(errc::not_found, {.what = "cannot enable " + path_of(version),
+                                    .why = "it is no version directory of this target",
+                                    .remedy = "name a directory in " + path(),
+                                    .path = path_of(version)});
   }
 
   bool has_hook(const std::string& version, const std::string& hook) {
@@ -122,6 +131,64 @@ public:
       name = root + "-" + std::to_string(n);
     return name;
   }
+
+  /// The versions that a clean removes, by name: all but `current`, failsafe and what it leads to, and the `keep` that
+  /// were published last. What is hidden stays. @param newest_first orders names, the newest first; asked only where
+  /// `keep` is not 0.
+  template <class NewestFirst>
+  std::vector<std::string> superfluous(std::size_t keep, NewestFirst&& newest_first) {
+    const auto live = current();
+    if (!live)
+      throw error(errc::target_unusable, {.what = "cannot clean " + path(),
+                                          .why = "current is missing or leads nowhere, so nothing says what to keep",
+                                          .remedy = "install a version first",
+                                          .path = path()});
+    const auto spare = store_.version_behind(failsafe_name);
+    std::vector<std::string> others;
+    for (const std::string& name : store_.list(store_.root()))
+      if (name.front() != '.' && name != current_name && name != failsafe_name && name != live && name != spare &&
+          name != "lost+found")
+        others.push_back(name);
+    if (keep > 0) {
+      std::vector<std::string> versions;
+      for (const std::string& name : others)
+        if (store_.type(store_.root(), name) == entry_type::directory) versions.push_back(name);
+      newest_first(versions);
+      versions.resize(std::min(keep, versions.size()));
+      std::erase_if(others, [&](const std::string& name) {
+        return std::find(versions.begin(), versions.end(), name) != versions.end();
+      });
+    }
+    std::sort(others.begin(), others.end());
+    return others;
+  }
+
+protected:
+  Store store_;
+  log_sink log_;
+
+private:
+  error unusable_current(std::string why, std::string remedy) const {
+    return error(errc::target_unusable, {.what = "cannot use " + path_of(current_name),
+                                         .why = std::move(why),
+                                         .remedy = std::move(remedy),
+                                         .path = path_of(current_name)});
+  }
+};
+
+template <store Store>
+class basic_target : public basic_target_view<Store> {
+public:
+  using directory = typename Store::directory;
+  using view = basic_target_view<Store>;
+  using view::current;
+  using view::path;
+  using view::path_of;
+  using view::say;
+
+  basic_target(Store s, log_sink sink) : view(std::move(s), std::move(sink)), ours_(open_private()) {}
+
+  directory& private_directory() noexcept { return ours_; }
 
   // ---- Journal (invariant 3) -------------------------------------------------------------------------------------
 
@@ -338,17 +405,9 @@ private:
     }
   }
 
-  error unusable_current(std::string why, std::string remedy) const {
-    return error(errc::target_unusable, {.what = "cannot use " + path_of(current_name),
-                                         .why = std::move(why),
-                                         .remedy = std::move(remedy),
-                                         .path = path_of(current_name)});
-  }
-
   static constexpr unsigned long names_in_one_block = 128;
 
-  Store store_;
-  log_sink log_;
+  using view::store_;
   unsigned long counter_ = 0;  // of names given in staging/
   directory ours_;             // last: made with what is above it
 };

@@ -156,11 +156,7 @@ private:
 
   void begin_with(const std::string& version) {
     target_.check_current();
-    if (!target_.can_be_live(version))
-      throw error(errc::not_found, {.what = "cannot enable " + target_.path_of(version),
-                                    .why = "it is no version directory of this target",
-                                    .remedy = "name a directory in " + target_.path(),
-                                    .path = target_.path_of(version)});
+    target_.check_version(version);
     if (target_.disk().type(target_.disk().root(), current_name) == entry_type::directory) migrate_current(target_);
     record_ = {.at = step::staged, .version = version, .previous = target_.previous()};
     in_flight_ = true;
@@ -239,35 +235,10 @@ private:
   bool in_flight_ = false;
 };
 
-/// Removes versions: all but `current`, failsafe and what it leads to, and the `keep` that were published last. What
-/// is hidden stays. @param newest_first orders names, the newest first; asked only where `keep` is not 0.
-/// @return what was removed
+/// Removes versions, see basic_target_view::superfluous(). @return what was removed
 template <store Store, class NewestFirst>
 std::vector<std::string> clean(basic_target<Store>& target, std::size_t keep, NewestFirst&& newest_first) {
-  Store& disk = target.disk();
-  const auto live = target.current();
-  if (!live)
-    throw error(errc::target_unusable, {.what = "cannot clean " + target.path(),
-                                        .why = "current is missing or leads nowhere, so nothing says what to keep",
-                                        .remedy = "install a version first",
-                                        .path = target.path()});
-  const auto spare = disk.version_behind(failsafe_name);
-  std::vector<std::string> others;
-  for (const std::string& name : disk.list(disk.root()))
-    if (name.front() != '.' && name != current_name && name != failsafe_name && name != live && name != spare &&
-        name != "lost+found")
-      others.push_back(name);
-  if (keep > 0) {
-    std::vector<std::string> versions;
-    for (const std::string& name : others)
-      if (disk.type(disk.root(), name) == entry_type::directory) versions.push_back(name);
-    newest_first(versions);
-    versions.resize(std::min(keep, versions.size()));
-    std::erase_if(others, [&](const std::string& name) {
-      return std::find(versions.begin(), versions.end(), name) != versions.end();
-    });
-  }
-  std::sort(others.begin(), others.end());
+  const std::vector<std::string> others = target.superfluous(keep, newest_first);
   target.discard(others);
   return others;
 }
