@@ -8,6 +8,7 @@
 #include <fussy/codec.hpp>
 #include <fussy/log.hpp>
 #include <fussy/openpgp.hpp>
+#include <fussy/progress.hpp>
 
 #include <cstdint>
 #include <filesystem>
@@ -39,6 +40,7 @@ struct options {
   std::optional<std::int64_t> clamp_mtime{};  ///< SOURCE_DATE_EPOCH in seconds: no file in the archive is younger
   bool root_owner = false;                    ///< all files belong to 0:0 in the archive, whoever packs them
   log_sink log{};
+  progress_sink progress{};
 };
 
 /// Packs the directory `root`. Its name is the one top-level name in the archive and the version's name on a device.

@@ -8,7 +8,7 @@
 
 namespace fussy {
 
-/// What an install does, in its order. Numbers are frozen.
+/// What an install does, in its order, and then what others do. Numbers are frozen.
 enum class phase : int {
   waiting = 0,    ///< for the lock on the target
   recovering = 1, ///< finishing or undoing what a crash left
@@ -21,6 +21,7 @@ enum class phase : int {
   post_install = 8,
   restoring = 9,  ///< going back, after a failure
   done = 10,
+  packing = 11,   ///< reading a tree and writing its archive; bytes are those of the archive, their total is not known
 };
 
 constexpr const char* name(phase p) noexcept {
@@ -36,6 +37,7 @@ constexpr const char* name(phase p) noexcept {
     case phase::post_install: return "post-install";
     case phase::restoring: return "restoring";
     case phase::done: return "done";
+    case phase::packing: return "packing";
   }
   return "unknown";
 }

@@ -116,6 +116,25 @@ void with_proof(const atomic_file& to, const signing& proof, const content_produ
   message.finish();
 }
 
+/// Passes octets on, and says how many.
+class watched_writer {
+public:
+  watched_writer(any_writer to, progress_sink sink) : to_(std::move(to)), sink_(std::move(sink)) {}
+  void write(byte_view bytes) {
+    to_.write(bytes);
+    state_.done += bytes.size();
+    if (!sink_ || state_.done < next_) return;
+    sink_(state_);
+    next_ = state_.done + (1 << 20);
+  }
+
+private:
+  any_writer to_;
+  progress_sink sink_;
+  progress state_{.at = phase::packing};
+  std::uint64_t next_ = 0;
+};
+
 void write_archive(any_writer& to, const fs::path& real, const std::string& name, const options& opts) {
   archive::create_options how;
   how.exclude = opts.exclude;
@@ -124,7 +143,7 @@ void write_archive(any_writer& to, const fs::path& real, const std::string& name
   how.root_owner = opts.root_owner;
   how.log = opts.log;
   codec::compressor compressed{by_reference(to), opts.compression, opts.level};
-  any_writer tar = by_reference(compressed);
+  any_writer tar = watched_writer(by_reference(compressed), opts.progress);
   archive::create(tar, real, name, how);
   compressed.finish();
 }
