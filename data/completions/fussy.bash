@@ -5,6 +5,10 @@ _fussy() {
   case "$command $previous" in
     "fussy-clean -t" | \
       "fussy-clean --target" | \
+      "fussy-inspect -k" | \
+      "fussy-inspect --keyring" | \
+      "fussy-inspect -t" | \
+      "fussy-inspect --target" | \
       "fussy-install -k" | \
       "fussy-install --keyring" | \
       "fussy-install -t" | \
@@ -36,6 +40,8 @@ _fussy() {
       ;;
     "fussy-clean -l" | \
       "fussy-clean --logfile" | \
+      "fussy-inspect -f" | \
+      "fussy-inspect --file" | \
       "fussy-install -f" | \
       "fussy-install --file" | \
       "fussy-install -l" | \
@@ -60,16 +66,13 @@ _fussy() {
       ;;
     "fussy-clean --wait" | \
       "fussy-clean --keep" | \
+      "fussy-inspect --max-ratio" | \
       "fussy-install --max-ratio" | \
       "fussy-install --wait" | \
       "fussy-install --hook-timeout" | \
       "fussy-install-bytes --max-ratio" | \
       "fussy-install-bytes --wait" | \
       "fussy-install-bytes --hook-timeout" | \
-      "fussy-link-tree -H" | \
-      "fussy-link-tree --hard" | \
-      "fussy-link-tree -c" | \
-      "fussy-link-tree --copy" | \
       "fussy-lock -t" | \
       "fussy-lock --timeout" | \
       "fussy-lock -w" | \
@@ -127,19 +130,24 @@ _fussy() {
       ;;
   esac
   case "$command $current" in
-    "fussy-clean -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --keep" -- "$current") ;;
-    "fussy-install -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring --max-ratio -t --target -l --logfile --wait -v --verbose --hook-timeout -u --unpacked" -- "$current") ;;
-    "fussy-install-bytes -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring --max-ratio -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
+    "fussy-clean -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -t --target -l --logfile --syslog --wait --keep -n --dry-run" -- "$current") ;;
+    "fussy-inspect -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target --max-ratio --tree --json" -- "$current") ;;
+    "fussy-install -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio -t --target -l --logfile --syslog --wait --hook-timeout -u --unpacked -n --dry-run" -- "$current") ;;
+    "fussy-install-bytes -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio -t --target -l --logfile --syslog --wait --hook-timeout -n --dry-run" -- "$current") ;;
     "fussy-keys -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -k --keyring --with-colons --ignore-expiry" -- "$current") ;;
     "fussy-link-tree -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -d --directory -t --target -H --hard -c --copy -r --relative -b --backup -p --prune -n --dry-run -v --verbose" -- "$current") ;;
     "fussy-lock -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --timeout -w --wait -k --kill-after -E --conflict-exit-code -q --quiet -o --close --foreground" -- "$current") ;;
-    "fussy-pack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -r --root -x --exclude -u --unsigned -t --tarname -c --compress --level --root-owner -v --verbose -k --key -e --encrypt-for --homedir -a --armor --signer --passphrase-file --passphrase-fd" -- "$current") ;;
-    "fussy-recover -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target -l --logfile --wait -v --verbose --hook-timeout" -- "$current") ;;
-    "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --filename -k --key -e --encrypt-for --homedir -a --armor --signer --passphrase-file --passphrase-fd" -- "$current") ;;
+    "fussy-pack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -r --root -x --exclude -u --unsigned -t --tarname -c --compress --level --root-owner -k --key -e --encrypt-for --homedir -a --armor --signer --passphrase-file --passphrase-fd" -- "$current") ;;
+    "fussy-recover -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -t --target -l --logfile --syslog --wait --hook-timeout" -- "$current") ;;
+    "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --filename -k --key -e --encrypt-for --homedir -a --armor --signer --passphrase-file --passphrase-fd" -- "$current") ;;
     "fussy-southrollback -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --final_target --final-target -p --path -a --app -d --django-admin --python -c --command -m --pattern --rule --zero --zero-name -n --dry-run" -- "$current") ;;
     "fussy-status -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target --json" -- "$current") ;;
-    "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring --max-ratio -v --verbose" -- "$current") ;;
+    "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio" -- "$current") ;;
     *) case "$command" in
+      fussy-inspect)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      ;;
       fussy-install)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -154,6 +162,10 @@ _fussy() {
       ;;
       fussy-lock)
       COMPREPLY=()
+      ;;
+      fussy-pack)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -d -- "$current")
       ;;
       fussy-sign)
       compopt -o filenames 2>/dev/null
@@ -170,4 +182,4 @@ _fussy() {
     esac ;;
   esac
 }
-complete -F _fussy fussy-clean fussy-install fussy-install-bytes fussy-keys fussy-link-tree fussy-lock fussy-pack fussy-recover fussy-sign fussy-southrollback fussy-status fussy-unpack
+complete -F _fussy fussy-clean fussy-inspect fussy-install fussy-install-bytes fussy-keys fussy-link-tree fussy-lock fussy-pack fussy-recover fussy-sign fussy-southrollback fussy-status fussy-unpack

@@ -10,6 +10,7 @@ import sys
 
 COMMANDS = [
     "fussy-clean",
+    "fussy-inspect",
     "fussy-install",
     "fussy-install-bytes",
     "fussy-keys",
@@ -30,6 +31,7 @@ class Option:
 
     def __init__(self, spellings, argument, about):
         self.spellings, self.about = spellings, about
+        argument = re.sub(r"^(Excludes|Needs): .*", "", argument)  # what CLI11 says of a flag's company
         self.repeatable = argument.endswith(" ...")
         choices = re.search(r":\{([^}]*)\}", argument)
         self.choices = choices.group(1).split(",") if choices else []

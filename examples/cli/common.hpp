@@ -2,41 +2,34 @@
 #pragma once
 
 #include <sys/time.h>
+#include <syslog.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <fussy/error.hpp>
 #include <fussy/io.hpp>
 #include <fussy/log.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
+
+#include "progress_bar.hpp"
+#include "terminal.hpp"
 
 #ifndef FUSSY_VERSION
 #error "the build defines FUSSY_VERSION"
 #endif
 
 namespace fussy::cli {
-
-/// One line, even when a file name in it has control characters: a terminal must not be told what to do by a package.
-inline std::string printable(std::string_view text) {
-  std::string safe;
-  for (const char c : text) {
-    const auto u = static_cast<unsigned char>(c);
-    if (u >= 0x20 && u != 0x7f) {
-      safe += c;
-    } else {
-      char escaped[5];
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", u);
-      safe += escaped;
-    }
-  }
-  return safe;
-}
 
 inline void print_line(std::FILE* to, std::string_view line) {
   std::fprintf(to, "%.*s\n", static_cast<int>(line.size()), line.data());
@@ -48,36 +41,141 @@ inline void print_result(std::string_view line) {
   if (std::fflush(stdout) != 0) throw system_error("cannot write the result to standard output", errno);
 }
 
-/// Log lines as the original wrote them: LEVEL name time message. To a file when one is named, and what matters to a
-/// person (warnings and errors, or all with `verbose`) to stderr.
+/// Gets what there is to say instead of a person at stderr.
+class listener {
+public:
+  virtual ~listener() = default;
+  virtual void log(log_level level, std::string_view line) = 0;
+  virtual void step(const progress& p) = 0;
+  virtual void failure(const error& e) = 0;
+};
+
+/// Where a command says what it does. A log as the original wrote it (LEVEL name time message) to a file when one is
+/// named, to syslog when asked; and what matters to a person (warnings and errors, or all with `verbose`, or errors
+/// alone with `quiet`) to stderr, or everything to a listener.
 class logger {
 public:
   explicit logger(std::string name) : name_(std::move(name)) {}
 
-  void open(const std::string& path) {
-    file_ = open_file(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
-    path_ = path;
+  void open(const std::string& path) { file_ = open_file(path, O_WRONLY | O_CREAT | O_APPEND, 0644); }
+  void open_syslog() {
+    ::openlog(name_.c_str(), LOG_PID, LOG_DAEMON);
+    syslog_ = true;
   }
   void be_verbose(bool verbose) { verbose_ = verbose; }
-
-  void write(log_level level, std::string_view line) {
-    const std::string text = printable(line);
-    if (file_) {
-      const std::string entry = std::string(name(level)) + " " + name_ + " " + now() + " " + text + "\n";
-      // The log must not be what makes an install fail: a full disk is reported once, by the install itself.
-      (void)!::write(file_.get(), entry.data(), entry.size());
-    }
-    if (level >= log_level::warning || (verbose_ && level >= log_level::info)) {
-      print_line(stderr,
-                 name_ + ": " + (level >= log_level::warning ? std::string(level_word(level)) + ": " : "") + text);
-    }
+  void be_quiet(bool quiet) { quiet_ = quiet; }
+  void tell(std::unique_ptr<listener> program) { listener_ = std::move(program); }
+  /// Steps are shown from now on: a bar on a terminal, lines elsewhere. @param words  what a step is called
+  void show_steps(std::string (*words)(phase)) {
+    if (quiet_ || listener_) return;
+    if (is_terminal(STDERR_FILENO))
+      bar_ = std::make_unique<progress_bar>(words);
+    else
+      lines_.emplace(name_, words);
   }
+  /// What is written to stdout after this stands alone.
+  void end_steps() {
+    const std::lock_guard lock(mutex_);
+    bar_.reset(), lines_.reset();
+  }
+  /// The end of a command that succeeded.
+  void succeed() {
+    end_steps();
+    say_held();
+  }
+
+  /// May be called from any thread.
+  void write(log_level level, std::string_view line) {
+    const std::lock_guard lock(mutex_);
+    const std::string text = printable(line);
+    keep(level, text);
+    if (listener_) return listener_->log(level, line);
+    // What ends a command is logged first and thrown then: a person is told once.
+    if (level >= log_level::error) return held_.push_back(text);
+    if (verbose_ ? level >= log_level::info : !quiet_ && level >= log_level::warning) say(level, text);
+  }
+
+  /// For people only, on stderr, unless they want quiet.
+  void remark(std::string_view line) {
+    const std::lock_guard lock(mutex_);
+    if (!quiet_ && !listener_) print_line(stderr, printable(line));
+  }
+
+  /// The end of a command that failed.
+  void fail(const error& e) {
+    end_steps();
+    const std::lock_guard lock(mutex_);
+    keep(log_level::error, printable(e.what()));
+    if (listener_) return listener_->failure(e);
+    const std::string text = printable(e.what());
+    std::erase_if(held_, [&](const std::string& line) { return text.find(line) != text.npos; });
+    say_held();
+    print_output(e.parts().output);
+    if (is_terminal(STDERR_FILENO)) return print_parts(e);
+    say(log_level::error, text);
+  }
+
   log_sink sink() {
     return [this](log_level level, std::string_view line) { write(level, line); };
   }
+  progress_sink steps() {
+    return [this](const progress& p) {
+      if (listener_) listener_->step(p);
+      if (bar_) bar_->show(p);
+      if (lines_) lines_->show(p);
+    };
+  }
 
 private:
-  static const char* level_word(log_level level) { return level == log_level::error ? "error" : "warning"; }
+  /// In the logs. A log must not be what makes an install fail: a full disk is reported once, by the install itself.
+  void keep(log_level level, const std::string& text) {
+    if (file_) {
+      const std::string entry = std::string(name(level)) + " " + name_ + " " + now() + " " + text + "\n";
+      (void)!::write(file_.get(), entry.data(), entry.size());
+    }
+    if (syslog_) ::syslog(priority_of(level), "%s", text.c_str());
+  }
+
+  /// A person who reads gets the three parts one below the other.
+  void print_parts(const error& e) const {
+    const failure_parts& p = e.parts();
+    print_line(stderr, name_ + ": " + word_for(log_level::error) + printable(p.what));
+    const auto part = [&](const char* label, const std::string& text) {
+      if (!text.empty()) print_line(stderr, "  " + paint_.bold(label) + " " + printable(text));
+    };
+    part(" why:", p.why);
+    part("hint:", p.remedy);
+    part("code:", std::string(fussy::name(e.code())) + " (" + std::to_string(static_cast<int>(e.code())) + ")" +
+                      (e.cause() != e.code() ? ", because of " + std::string(fussy::name(e.cause())) : std::string()));
+  }
+  static void print_output(std::string_view output) {
+    while (!output.empty()) {
+      const std::size_t end = std::min(output.find('\n'), output.size());
+      print_line(stderr, "  | " + printable(output.substr(0, end)));
+      output.remove_prefix(std::min(end + 1, output.size()));
+    }
+  }
+
+  void say(log_level level, const std::string& text) {
+    const auto write = [&] { print_line(stderr, name_ + ": " + word_for(level) + text); };
+    if (bar_)
+      bar_->around(write);
+    else
+      write();
+  }
+  void say_held() {
+    for (const std::string& line : std::exchange(held_, {})) say(log_level::error, line);
+  }
+  std::string word_for(log_level level) const {
+    if (level >= log_level::error) return paint_.red("error:") + " ";
+    return level >= log_level::warning ? paint_.yellow("warning:") + " " : "";
+  }
+  static int priority_of(log_level level) {
+    return level >= log_level::error     ? LOG_ERR
+           : level >= log_level::warning ? LOG_WARNING
+           : level >= log_level::info    ? LOG_INFO
+                                         : LOG_DEBUG;
+  }
   static std::string now() {
     timeval tv{};
     ::gettimeofday(&tv, nullptr);
@@ -89,10 +187,34 @@ private:
     return text;
   }
 
-  std::string name_, path_;
+  std::string name_;
+  std::mutex mutex_;
   unique_fd file_;
-  bool verbose_ = false;
+  bool syslog_ = false, verbose_ = false, quiet_ = false;
+  paint paint_{STDERR_FILENO};
+  std::vector<std::string> held_;  // errors, until it is known whether the last one says the same
+  std::unique_ptr<listener> listener_;
+  std::unique_ptr<progress_bar> bar_;
+  std::optional<progress_lines> lines_;
 };
+
+/// What to do where the library knows nothing better.
+inline const char* usual_remedy(errc code) {
+  switch (code) {
+    case errc::io:
+      return "look at the path and at what the system says";
+    case errc::not_found:
+      return "check the path";
+    case errc::no_space:
+      return "free some space and try again";
+    case errc::resource_limit:
+      return "raise the limit (ulimit) and try again";
+    case errc::cancelled:
+      return "run it again";
+    default:
+      return "";
+  }
+}
 
 /// The frame of every command.
 /// @param name  of the command, as it is installed.
@@ -109,40 +231,49 @@ public:
 
   /// Parses, runs `body`, and turns whatever happens into a message on stderr and the documented exit status.
   int run(int argc, char** argv, const std::function<void()>& body) {
+    if (before_parsing) std::for_each(argv + std::min(argc, 1), argv + argc, before_parsing);
     try {
       app.parse(argc, argv);
     } catch (const CLI::Success& asked) {  // --help, --version
       return app.exit(asked);
     } catch (const CLI::ParseError& e) {
-      return refuse(errc::usage, std::string(e.what()) + "; see " + name_ + " --help");
+      return refuse(error(
+          errc::usage, {.what = "cannot use this command line", .why = why(e), .remedy = "see " + name_ + " --help"}));
     }
     try {
       body();
+      log.succeed();
       return 0;
     } catch (const error& e) {
-      if (!e.parts().output.empty()) report_output(e.parts().output);
-      return refuse(e.code(), e.what());
+      failure_parts parts = e.parts();
+      if (parts.remedy.empty()) parts.remedy = usual_remedy(e.code());
+      return refuse(error(e.code(), std::move(parts)));
     } catch (const std::bad_alloc&) {
-      return refuse(errc::no_memory, "out of memory; close other programs or add swap, then retry");
+      return refuse(error(errc::no_memory, {.what = "out of memory",
+                                            .why = "the system gave no more",
+                                            .remedy = "close other programs or add swap, then retry"}));
     } catch (const std::exception& e) {
-      return refuse(errc::failure, std::string(e.what()) + "; this was not foreseen, please report it");
+      return refuse(error(errc::failure,
+                          {.what = "something unforeseen happened", .why = e.what(), .remedy = "please report it"}));
     }
   }
 
   CLI::App app;
   logger log;
+  std::function<void(const std::string& argument)> before_parsing;
 
 private:
-  int refuse(errc code, std::string_view message) {
-    log.write(log_level::error, message);
-    return exit_status(code);
+  /// CLI11 calls what may stand alone by its option.
+  std::string why(const CLI::ParseError& e) const {
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError))
+      for (const CLI::Option* option : app.get_options())
+        if (option->get_required() && option->get_positional() && option->count() == 0)
+          return option->get_type_name() + " is missing";
+    return e.what();
   }
-  void report_output(std::string_view output) {
-    while (!output.empty()) {
-      const std::size_t end = std::min(output.find('\n'), output.size());
-      print_line(stderr, "  | " + printable(output.substr(0, end)));
-      output.remove_prefix(std::min(end + 1, output.size()));
-    }
+  int refuse(const error& e) {
+    log.fail(e);
+    return exit_status(e.code());
   }
 
   std::string name_;

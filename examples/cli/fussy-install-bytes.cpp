@@ -1,7 +1,7 @@
 // fussy-install-bytes: a package becomes a version of the target, which is not enabled.
 #include <fussy/install.hpp>
 
-#include "common.hpp"
+#include "dry_run.hpp"
 #include "installing.hpp"
 
 int main(int argc, char** argv) {
@@ -10,17 +10,16 @@ int main(int argc, char** argv) {
       "fussy-install-bytes",
       "Verify a package and unpack it into the target without making it live. Prints the new version's path.",
       "Example:\n  fussy-install -u \"$(fussy-install-bytes firmware-2.1.tar.gz.gpg)\"");
-  cli::install_options options;
+  cli::install_options options(command);
+  bool dry_run = false;
   options.add_package_to(command.app);
   options.add_to(command.app);
+  command.app.add_flag("-n,--dry-run", dry_run, "Change nothing, say on stderr what would happen");
 
   return command.run(argc, argv, [&] {
-    const install::options how = options.prepare(command.log);
-    cli::print_result(options
-                          .from_package(how,
-                                        [](auto&& package, const install::options& o) {
-                                          return install::install_bytes(std::forward<decltype(package)>(package), o);
-                                        })
-                          .path.string());
+    if (dry_run) return preview(options, preview_of(options), false);
+    options.result(options.from_package(options.prepare(), [](auto&& package, const install::options& how) {
+      return install::install_bytes(std::forward<decltype(package)>(package), how);
+    }));
   });
 }

@@ -1,7 +1,7 @@
 // fussy-sign: sign on one machine what was packed on another, or what others have signed.
 #include <fussy/pack.hpp>
 
-#include "common.hpp"
+#include "reporting.hpp"
 #include "signing.hpp"
 
 int main(int argc, char** argv) {
@@ -13,11 +13,16 @@ int main(int argc, char** argv) {
       "Example:\n  fussy-sign -k vendor@example.com firmware-2.1.tar.gz");
   std::string filename;
   cli::signing_options signing;
+  cli::reporting says(command);
   command.app
       .add_option("-f,--filename,filename", filename, "The archive, or a package that is signed and not encrypted")
       ->type_name("FILE")
       ->required();
   signing.add_to(command.app);
 
-  return command.run(argc, argv, [&] { cli::print_result(pack::sign(filename, signing.proof()).string()); });
+  return command.run(argc, argv, [&] {
+    says.begin();
+    const std::filesystem::path package = pack::sign(filename, signing.proof());
+    says.result(package.string(), cli::package_fields(package, true));
+  });
 }

@@ -3,21 +3,11 @@
 #include <fmt/format.h>
 #include <fussy/install.hpp>
 
-#include <nlohmann/json.hpp>
-
-#include "common.hpp"
+#include "events.hpp"
 
 namespace {
 
 using namespace fussy;
-
-std::string human(std::uint64_t bytes) {
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(units)) value /= 1024, ++unit;
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
-}
 
 std::string roles(const install::version_status& v) {
   std::string text;
@@ -30,50 +20,76 @@ std::string roles(const install::version_status& v) {
   return text;
 }
 
-std::string in_flight(const install::status_report& s) {
-  if (s.journal_damaged) return "the journal is damaged; fussy-recover decides";
-  if (!s.in_flight) return "nothing";
-  const std::string what = fmt::format("{} ({})", cli::printable(s.in_flight->version), name(s.in_flight->at));
-  return s.busy ? what + ", being worked on" : what + ", interrupted: run fussy-recover";
-}
-
-void print_for_people(const install::status_report& s) {
-  const auto row = [](const char* label, const std::string& value) {
-    cli::print_line(stdout, fmt::format("{:<10}{}", label, value.empty() ? "none" : cli::printable(value)));
-  };
-  row("target", s.target.string());
-  row("current", s.current);
-  row("previous", s.previous);
-  row("failsafe", s.failsafe);
-  row("in flight", in_flight(s));
-  if (s.busy) row("busy", *s.busy != 0 ? fmt::format("PID {} works on it", *s.busy) : "another command works on it");
-  if (s.staging != 0) row("staging", human(s.staging));
-  if (s.versions.empty()) return;
-  std::size_t width = 7;
-  for (const auto& v : s.versions) width = std::max(width, cli::printable(v.name).size());
-  cli::print_line(stdout, fmt::format("\n{:<{}}  {:>10}  {:>10}  {:>8}  {:<19}  {}", "version", width, "own", "shared",
-                                      "files", "installed (UTC)", "role"));
-  for (const auto& v : s.versions) {
-    cli::print_line(stdout, fmt::format("{:<{}}  {:>10}  {:>10}  {:>8}  {:%Y-%m-%d %H:%M:%S}  {}",
-                                        cli::printable(v.name), width, human(v.own), human(v.shared), v.files,
-                                        fmt::gmtime(v.installed.time_since_epoch().count()), roles(v)));
+class page {
+public:
+  void print(const install::status_report& s) {
+    row("target", cli::printable(s.target.string()));
+    row("current",
+        s.current.empty() ? paint_.yellow("none, nothing is live") : paint_.green(cli::printable(s.current)));
+    row("previous", or_none(s.previous));
+    row("failsafe", or_none(s.failsafe));
+    row("in flight", in_flight(s));
+    if (s.busy) row("busy", *s.busy != 0 ? "PID " + std::to_string(*s.busy) + " works on it" : "a command works on it");
+    if (s.staging >= worth_mentioning) row("private", cli::human_size(s.staging) + " below .fussy");
+    if (!s.versions.empty()) print_versions(s.versions);
+    print_warning(s);
   }
-}
 
-nlohmann::ordered_json text_or_null(const std::string& text) {
-  return text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text);
-}
+private:
+  static constexpr std::uint64_t worth_mentioning = 1 << 20;  // the lock and empty directories always are there
+
+  void row(const char* label, const std::string& text) { line(paint_.bold(cli::left(label, 11)) + text); }
+  static void line(const std::string& text) { cli::print_line(stdout, text); }
+  static std::string or_none(const std::string& name) { return name.empty() ? "none" : cli::printable(name); }
+
+  std::string in_flight(const install::status_report& s) const {
+    if (s.journal_damaged) return paint_.yellow("the journal is damaged");
+    if (!s.in_flight) return "nothing";
+    const std::string what = cli::printable(s.in_flight->version) + " (" + std::string(name(s.in_flight->at)) + ")";
+    return s.busy ? what : paint_.yellow(what + ", interrupted");
+  }
+
+  void print_versions(const std::vector<install::version_status>& versions) {
+    std::size_t width = 7;
+    for (const auto& v : versions) width = std::max(width, cli::width_of(cli::printable(v.name)));
+    const auto columns = [&](const std::string& name, const std::string& own, const std::string& shared,
+                             const std::string& files, const std::string& installed) {
+      return cli::left(name, width) + "  " + cli::right(own, 10) + "  " + cli::right(shared, 10) + "  " +
+             cli::right(files, 7) + "  " + cli::left(installed, 16) + "  ";
+    };
+    line("");
+    line(paint_.bold(columns("version", "own", "shared", "files", "installed (UTC)") + "role"));
+    for (const auto& v : versions) {
+      const std::string text =
+          columns(cli::printable(v.name), cli::human_size(v.own), cli::human_size(v.shared), std::to_string(v.files),
+                  fmt::format("{:%Y-%m-%d %H:%M}", fmt::gmtime(v.installed.time_since_epoch().count())));
+      line(v.current ? paint_.green(text + roles(v)) : text + roles(v));
+    }
+  }
+
+  // Last, where it is read.
+  void print_warning(const install::status_report& s) const {
+    const char* text = nullptr;
+    if ((s.in_flight || s.journal_damaged) && !s.busy)
+      text = "an install was interrupted; run fussy-recover to finish or undo it";
+    else if (s.current.empty() && !s.versions.empty() && !s.busy)
+      text = "no version is live; enable one with fussy-install -u VERSION";
+    if (text) line("\n" + paint_.yellow("warning:") + " " + text);
+  }
+
+  cli::paint paint_{STDOUT_FILENO};
+};
 
 void print_json(const install::status_report& s) {
-  nlohmann::ordered_json json{{"target", s.target.string()},
-                              {"current", text_or_null(s.current)},
-                              {"previous", text_or_null(s.previous)},
-                              {"failsafe", text_or_null(s.failsafe)},
-                              {"in_flight", nullptr},
-                              {"journal_damaged", s.journal_damaged},
-                              {"busy_pid", nullptr},
-                              {"staging_bytes", s.staging},
-                              {"versions", nlohmann::ordered_json::array()}};
+  cli::json json{{"target", s.target.string()},
+                 {"current", cli::text_or_null(s.current)},
+                 {"previous", cli::text_or_null(s.previous)},
+                 {"failsafe", cli::text_or_null(s.failsafe)},
+                 {"in_flight", nullptr},
+                 {"journal_damaged", s.journal_damaged},
+                 {"busy_pid", nullptr},
+                 {"staging_bytes", s.staging},
+                 {"versions", cli::json::array()}};
   if (s.in_flight) json["in_flight"] = {{"version", s.in_flight->version}, {"step", name(s.in_flight->at)}};
   if (s.busy) json["busy_pid"] = *s.busy;
   for (const auto& v : s.versions) {
@@ -87,8 +103,7 @@ void print_json(const install::status_report& s) {
                                 {"files", v.files},
                                 {"installed", v.installed.time_since_epoch().count()}});
   }
-  // A name that is no UTF-8 gets U+FFFD where it is not: JSON has nothing else for it.
-  cli::print_line(stdout, json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  cli::print_line(stdout, cli::dump(json, 2));
 }
 
 }  // namespace
@@ -108,7 +123,7 @@ int main(int argc, char** argv) {
 
   return command.run(argc, argv, [&] {
     const install::status_report s = install::status(target);
-    json ? print_json(s) : print_for_people(s);
+    json ? print_json(s) : page().print(s);
     if (std::fflush(stdout) != 0) throw system_error("cannot write to standard output", errno);
   });
 }

@@ -2,7 +2,6 @@
 #include <fussy/install.hpp>
 
 #include "base/temporary.hpp"
-#include "common.hpp"
 #include "installing.hpp"
 
 int main(int argc, char** argv) {
@@ -11,17 +10,16 @@ int main(int argc, char** argv) {
       "fussy-unpack",
       "Verify a package and unpack it into a fresh directory, whose path is printed. Nothing is installed.",
       "Example:\n  ls \"$(fussy-unpack -k /etc/fussy/keys firmware-2.1.tar.gz.gpg)\"");
-  cli::install_options options;
+  cli::install_options options(command);
   options.add_package_to(command.app);
-  options.add_verbose_to(command.app);
 
   return command.run(argc, argv, [&] {
-    const install::options how = options.prepare(command.log);
+    const install::options how = options.prepare();
     base::temporary_directory room("unpacked");
     const auto report = options.from_package(how, [&](auto&& package, const install::options& o) {
       return install::unpack(std::forward<decltype(package)>(package), room.path(), o);
     });
-    cli::print_result(report.path.string());
+    options.result(report);
     room.keep();
   });
 }

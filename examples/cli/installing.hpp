@@ -7,12 +7,14 @@
 #include <csignal>
 #include <utility>
 
-#include "common.hpp"
+#include "reporting.hpp"
 
 namespace fussy::cli {
 
 class install_options {
 public:
+  explicit install_options(command& c) : reporting_(c) {}
+
   void add_package_to(CLI::App& app) {
     app.add_option("-f,--file,file", package_, "The package; - reads it from standard input")
         ->type_name("FILE")
@@ -29,13 +31,11 @@ public:
     app.add_option("-t,--target", options_.target, "Directory of the versions")
         ->type_name("DIR")
         ->capture_default_str();
-    app.add_option("-l,--logfile", logfile_, "Append a log to this file")->type_name("FILE");
+    reporting_.add_logs();
     app.add_option("--wait", wait_seconds_, "Wait so many seconds for another command to finish (default: do not)")
         ->type_name("S")
         ->check(CLI::NonNegativeNumber);
-    add_verbose_to(app);
   }
-  void add_verbose_to(CLI::App& app) { app.add_flag("-v,--verbose", verbose_, "Say what is done on stderr"); }
   void add_to(CLI::App& app) {
     add_target_to(app);
     app.add_option("--hook-timeout", hook_seconds_, "End a hook that runs longer than so many seconds")
@@ -43,17 +43,20 @@ public:
         ->check(CLI::PositiveNumber);
   }
 
-  /// What the library gets; the log is open from here on.
-  install::options prepare(logger& log) {
+  /// What the library gets; logs are open and steps are shown from here on.
+  install::options prepare(std::string (*words)(phase) = step_words) {
     std::signal(SIGXFSZ, SIG_IGN);  // a log or file that may not get larger is an error with a remedy, not our end
-    log.be_verbose(verbose_);
-    if (!logfile_.empty()) log.open(logfile_);
-    options_.log = log.sink();
+    reporting_.catch_signals();
+    reporting_.begin(words);
+    options_.log = reporting_.log().sink();
+    options_.progress = reporting_.log().steps();
+    options_.stop = reporting_.stop();
     options_.lock_wait = milliseconds(wait_seconds_);
     if (hook_seconds_ > 0) options_.hook_timeout = milliseconds(hook_seconds_);
     return options_;
   }
   const std::string& package() const { return package_; }
+  reporting& says() { return reporting_; }
 
   /// Calls `use` with the path, or with a reader on standard input.
   template <class Use>
@@ -62,15 +65,32 @@ public:
     return use(std::filesystem::path(package_), how);
   }
 
+  /// The end of a command that made a version.
+  void result(const install::report& done) {
+    json fields{{"version", done.version},
+                {"path", done.path.string()},
+                {"previous", text_or_null(done.previous)},
+                {"recovered", name(done.recovered.what)}};
+    if (!done.signers.empty()) {
+      fields["signers"] = signers_field(done.signers);
+      fields["encrypted"] = done.encrypted;
+      fields["files"] = done.unpacked.files;
+      fields["shared_files"] = done.unpacked.shared;
+      fields["bytes"] = done.unpacked.bytes;
+      fields["written_bytes"] = done.unpacked.written;
+    }
+    reporting_.result(done.path.string(), fields);
+  }
+
 private:
   static std::chrono::milliseconds milliseconds(double seconds) {
     return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
   }
 
+  reporting reporting_;
   install::options options_;
-  std::string package_, logfile_;
+  std::string package_;
   double wait_seconds_ = 0, hook_seconds_ = 0;
-  bool verbose_ = false;
 };
 
 }  // namespace fussy::cli

@@ -3,18 +3,27 @@
 
 #include <fussy/pack.hpp>
 
-#include "common.hpp"
+#include "events.hpp"
 #include "passphrase_prompt.hpp"
 
 namespace fussy::cli {
+
+/// What is said of a package that was made.
+inline json package_fields(const std::filesystem::path& package, bool is_signed) {
+  std::error_code ignored;
+  return {{"path", package.string()}, {"size", std::filesystem::file_size(package, ignored)}, {"signed", is_signed}};
+}
 
 class signing_options {
 public:
   void add_to(CLI::App& app) {
     app.add_option("-k,--key", keys_,
                    "Sign with this key: fingerprint, key ID or e-mail (repeatable: several signatures)")
-        ->type_name("KEY");
-    app.add_option("-e,--encrypt-for", recipients_, "Encrypt for this key as well (repeatable)")->type_name("KEY");
+        ->type_name("KEY")
+        ->allow_extra_args(false);  // what follows its value is the file
+    app.add_option("-e,--encrypt-for", recipients_, "Encrypt for this key as well (repeatable)")
+        ->type_name("KEY")
+        ->allow_extra_args(false);
     app.add_option("--homedir", homedir_, "Key ring to take keys from (default: $GNUPGHOME or ~/.gnupg)")
         ->type_name("DIR");
     app.add_flag("-a,--armor", armor_, "Write ASCII armor (.asc) instead of binary (.gpg)");
