@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "admission.hpp"
+#include "entry_time.hpp"
 #include "metadata.hpp"
 #include "names.hpp"
 #include "old_file.hpp"
@@ -207,7 +208,7 @@ private:
     entry_info info{.path = admission_.admit(entry)};
     if (info.path.empty()) return;
     info.mode = static_cast<std::uint32_t>(archive_entry_perm(entry));
-    info.mtime = archive_entry_mtime_is_set(entry) ? archive_entry_mtime(entry) : 0;
+    info.mtime = archive_entry_mtime_is_set(entry) ? modification_time(entry) : 0;
     if (const char* target = archive_entry_hardlink(entry)) {
       add_hard_link(info, target);
     } else if (archive_entry_filetype(entry) == AE_IFDIR) {
