@@ -88,10 +88,10 @@ class Terminal:
         return [ESCAPE.sub("", d) for d in re.findall(r"\r([^\r\n]*)\x1b\[K", self.text) if d]
 
 
-def large(t, name="firmware-1", hooks=()):
+def large(t, name="firmware-1", hooks=(), size=24_000_000):
     """Some megabytes that do not compress, so that there is something to show."""
     root = sample(t, name)
-    t.write(f"{name}/share/large", os.urandom(24_000_000))
+    t.write(f"{name}/share/large", os.urandom(size))
     for hook, script in hooks:
         t.write(f"{name}/{hook}", f"#!/bin/sh\n{script}\n", 0o755)
     return root
@@ -110,14 +110,14 @@ def events(text):
 
 @sentence("on a terminal a bar shows phase, share, bytes, rate and time left; in the end it is gone, and the path stands alone on stdout")
 def _(t):
-    package = signed(t, large(t, hooks=[(".post-install", "sleep 1.3")]))
+    package = signed(t, large(t, hooks=[(".post-install", "sleep 1.3")], size=120_000_000))  # a rate needs some time
     with open(t.at("out"), "wb") as out:
         seen = Terminal(t, *installing(t, package), columns=100, stdout=out).finish()
     equal(seen.code, 0, seen.text)
     with open(t.at("out")) as out:
         equal(out.read(), t.at("target", "firmware-1") + "\n", "stdout")
     drawn = seen.drawings()
-    bars = [d for d in drawn if re.match(r"(verifying|unpacking) +\[#*-*\] +\d+%  +[\d.]+ \w+/2\d\.\d MiB", d)]
+    bars = [d for d in drawn if re.match(r"(verifying|unpacking) +\[#*-*\] +\d+%  +[\d.]+ \w+/1\d\d\.\d MiB", d)]
     check(len(bars) >= 2, f"bars: {drawn}")
     check(any(re.search(r"[\d.]+ [KMG]iB/s  \d+:\d\d left$", b) for b in bars), f"rate and time left: {bars}")
     check(any(re.match(r"post-install +0:01", d) for d in drawn), f"time goes on in a hook: {drawn}")
