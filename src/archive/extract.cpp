@@ -13,8 +13,7 @@ namespace {
 class extraction {
 public:
   extraction(any_reader compressed, int into, const extract_options& opts)
-      : opts_(opts),
-        admission_(opts.limit),
+      : admission_(opts.limit),
         tar_(bounded_inflate(std::move(compressed), opts.limit) | read_ahead{}),  // inflates while this thread writes
         keeper_(opts.keep_owner, opts.log),
         tree_(into, opts.share_with, keeper_) {}
@@ -91,7 +90,6 @@ private:
   // The text says `name/..`, and `name` may be a link: ask the kernel, which goes nowhere outside while it finds out.
   void check_unclear_links();
 
-  const extract_options& opts_;
   admission admission_;
   tar_reader tar_;
   metadata_keeper keeper_;

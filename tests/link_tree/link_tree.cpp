@@ -517,7 +517,7 @@ TEST_CASE("a full disk leaves each entry old or new, and no litter") {
     ::signal(SIGXFSZ, SIG_IGN);
     const rlimit size{64 * 1024, 64 * 1024};  // EFBIG in place of ENOSPC
     ::setrlimit(RLIMIT_FSIZE, &size);
-    return code_of([&] { link_tree(t.dist, t.target, {.kind = link_kind::copy}); }) == errc::io ? 0 : 1;
+    return code_of([&] { link_tree(t.dist, t.target, {.kind = link_kind::copy}); }) == errc::resource_limit ? 0 : 1;
   });
   CHECK(limited.wait() == 0);
   CHECK(content_of(t.target / "big") == std::string(4096, 'x'));
