@@ -7,7 +7,6 @@ trap 'gpgconf --kill all' EXIT
 gpg --batch --quiet --passphrase '' --quick-generate-key 'Vendor <vendor@example.com>' ed25519 sign never
 gpg --batch --quiet --passphrase '' --quick-generate-key 'Reviewer <reviewer@example.com>' ed25519 sign never
 gpg --batch --export >/etc/fussy/keys/vendor.pgp
-gpg --batch --quiet --passphrase '' --quick-generate-key 'Reviewer <reviewer@example.com>' ed25519 sign never
 
 # Two versions; the older one is live. Its database knows a migration more than the newer package's.
 echo 2.0 >build/firmware-2.0/version
