@@ -69,7 +69,8 @@ class SwupdateDevice(Device):
 def _(t):
     t.install("app-1")
     done = t.swupdate(t.image(t.package("app-2")))
-    equal(done.code, 0, done)
+    # Not by its status: on a busy machine swupdate 2022.12 may end with 1 behind its own "successful".
+    check("SWUPDATE successful" in done.out, done)
     equal(t.live(), "app-2", done)
     equal(os.listdir(t.at("cache")), [])
 
