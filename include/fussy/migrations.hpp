@@ -41,12 +41,10 @@ inline constexpr const char* default_pattern = "????_*.py";
 /// 0003_c`, and the current one `0002_b` where the new one has `0002_x`.
 enum class common_rule {
   /// All that stand at the same place in both lists, as fussy 1.0 compared them. Goes back to `0003_c`: what comes
-  /// behind
-  /// the last common migration is undone, `0002_b` stays applied (rollback::kept).
+  /// behind the last common migration is undone, `0002_b` stays applied (rollback::kept).
   same_position,
   /// All before the first difference. Goes back to `0001_a`: everything the new version does not have is undone, and
-  /// with
-  /// it what was applied on top of that, such as `0003_c`, which the new version then applies again.
+  /// with it what was applied on top of that, such as `0003_c`, which the new version then applies again.
   prefix,
 };
 

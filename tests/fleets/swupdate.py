@@ -69,8 +69,8 @@ class SwupdateDevice(Device):
 def _(t):
     t.install("app-1")
     done = t.swupdate(t.image(t.package("app-2")))
-    # Not by its status: on a busy machine swupdate 2022.12 may end with 1 behind its own "successful".
     check("SWUPDATE successful" in done.out, done)
+    check(done.code in (0, 1), done)  # 1: what swupdate 2022.12 sometimes ends with behind its "successful" on a busy machine
     equal(t.live(), "app-2", done)
     equal(os.listdir(t.at("cache")), [])
 

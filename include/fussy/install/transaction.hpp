@@ -7,7 +7,8 @@
 ///     tx.commit();                                             // without it the destructor goes back
 ///
 /// Invariants, cited by number in the code and the tests:
-/// 1. After the first install, at every instant and after a power cut at any instant, `current` names a whole version.
+/// 1. After the first install, at every instant and after a power cut at any instant, `current` names a complete,
+///    verified version.
 /// 2. Nothing outside `.fussy/` changes before the proof is there.
 /// 3. The journal says what is about to be done, durably, before it is done.
 /// 4. A version is durable before it is published; the directory is synced before the link is switched, and after.
