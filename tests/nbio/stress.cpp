@@ -1,5 +1,6 @@
 // Much of everything. Built with NBIO_LONG the numbers are those of the proof, else enough to notice a leak.
 #include "support.hpp"
+#include "support/instrumented.hpp"
 
 #include <malloc.h>
 
@@ -41,14 +42,6 @@ std::size_t allocated() {
 #endif
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool own_allocator = true;
-#elif defined(__has_feature)
-constexpr bool own_allocator = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool own_allocator = false;
-#endif
-
 }  // namespace
 
 TEST_SUITE_BEGIN("nbio stress");
@@ -59,7 +52,7 @@ TEST_CASE("runs of all kinds leak no descriptor, no process and no byte") {
   const std::size_t before = allocated();
   for (int i = 0; i < rounds; ++i) ten_runs();
   const std::size_t after = allocated();
-  if (!own_allocator) CHECK(after <= before + 4096);  // the sanitizers look for themselves
+  if (!instrumented) CHECK(after <= before + 4096);  // the sanitizers look for themselves
 }
 
 TEST_CASE("a chain of 200 cats moves everything and ends") {

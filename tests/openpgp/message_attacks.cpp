@@ -19,6 +19,7 @@
 #include "openpgp/armor.hpp"
 #include "openpgp/botan_seam.hpp"
 #include "packages.hpp"
+#include "support/instrumented.hpp"
 
 using namespace fussy;
 using namespace fussy::openpgp;
@@ -114,15 +115,6 @@ long extra_memory_kib(Work&& work) {
   work();
   return memory_kib("VmHWM") - before;
 }
-
-// Memory and time of a sanitizer's program are not the library's.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool not_instrumented = false;
-#elif defined(__has_feature)
-constexpr bool not_instrumented = !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer);
-#else
-constexpr bool not_instrumented = true;
-#endif
 
 /// Processor time of this thread.
 double thread_seconds() {
@@ -343,7 +335,7 @@ TEST_CASE("attack: Bleichenbacher's: whether the padding of an RSA session key i
     MESSAGE("kind " << i << ": " << medians.back() * 1e6 << " us");
   }
   const auto [least, most] = std::minmax_element(medians.begin(), medians.end());
-  if (not_instrumented) CHECK(*most < *least * 1.15);
+  if (!instrumented) CHECK(*most < *least * 1.15);
 }
 
 TEST_CASE("attack: what stands inside of changed encrypted data is not told by the error") {
@@ -375,7 +367,7 @@ TEST_CASE("attack: compression bombs stop at the policy's limit, and take no mem
   rules.max_content = 10 << 20;
   for (const byte_vector& bomb : bombs) {
     const long extra = extra_memory_kib([&] { CHECK(verified(bomb, rules) == errc::message_too_large); });
-    if (not_instrumented) CHECK(extra < 16 * 1024);
+    if (!instrumented) CHECK(extra < 16 * 1024);
   }
 }
 
@@ -510,7 +502,7 @@ TEST_CASE("memory for a message of any size and form is bounded by 16 MiB") {
     const byte_vector message = form.second();
     const long extra = extra_memory_kib([&] { CHECK(verified(message) == errc::success); });
     MESSAGE(what << ": " << extra << " KiB");
-    if (not_instrumented) CHECK(extra < 16 * 1024);
+    if (!instrumented) CHECK(extra < 16 * 1024);
   }
 }
 
@@ -524,6 +516,6 @@ TEST_CASE("memory for what a message merely claims is bounded by 16 MiB, too") {
   for (const byte_vector& message : {many_keys, many_headers + huge, huge + s.one_pass,
                                      test::packet(packet_type::signature, byte_vector(40 << 20))}) {
     const long extra = extra_memory_kib([&] { CHECK(verified(message) != errc::success); });
-    if (not_instrumented) CHECK(extra < 16 * 1024);
+    if (!instrumented) CHECK(extra < 16 * 1024);
   }
 }
