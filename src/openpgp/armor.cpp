@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "wire.hpp"
+
 namespace fussy::openpgp {
 namespace {
 
@@ -330,7 +332,7 @@ void armor_writer::write(byte_view bytes) {
   text.reserve((bytes.size() + pending_.size()) / 3 * 4 + bytes.size() / octets_per_line + 8);
   if (!pending_.empty()) {
     const std::size_t n = std::min(octets_per_line - pending_.size(), bytes.size());
-    pending_.insert(pending_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
+    put(pending_, bytes.first(n));
     bytes = bytes.subspan(n);
     if (pending_.size() < octets_per_line) return;
     append_line(text, pending_);

@@ -78,7 +78,7 @@ secret_octets to_secret_octets(byte_view v) { return {as_uint8(v), as_uint8(v) +
 
 [[noreturn]] void unsupported(const public_key& key) {
   throw error(errc::unsupported, {.what = "cannot use key " + key.fingerprint.hex(),
-                                  .why = key.usable() ? key.describe() + " is not in this build" : key.unsupported,
+                                  .why = objection(key),
                                   .remedy = "use a key of another algorithm"});
 }
 
@@ -143,6 +143,11 @@ bool supports(const public_key& key) noexcept {
     default:
       return true;
   }
+}
+
+std::string objection(const public_key& key) {
+  if (!key.usable() || supports(key)) return key.unsupported;
+  return "unsupported algorithm: Botan " + Botan::short_version_string() + " has no " + key.describe();
 }
 
 std::unique_ptr<Botan::Public_Key> load(const public_key& key) {
@@ -217,7 +222,7 @@ std::unique_ptr<Botan::Private_Key> load(const secret_key& secret) {
       return std::make_unique<X25519_PrivateKey>(to_secret_octets(s.at(0)));
     case eddsa_legacy:
     case ed25519:
-      return std::make_unique<Botan::Ed25519_PrivateKey>(to_secret_octets(s.at(0)));
+      return ed25519_from(to_secret_octets(s.at(0)));
 #if defined(BOTAN_HAS_ED448)
     case ed448:
       return std::make_unique<Botan::Ed448_PrivateKey>(to_secret_octets(s.at(0)));
@@ -229,6 +234,10 @@ std::unique_ptr<Botan::Private_Key> load(const secret_key& secret) {
     default:
       unsupported(key);
   }
+}
+
+std::unique_ptr<Botan::Private_Key> ed25519_from(const Botan::secure_vector<std::uint8_t>& seed) {
+  return std::make_unique<Botan::Ed25519_PrivateKey>(seed);  // deprecated from 3.8 on, its successor is not in 3.7
 }
 
 std::unique_ptr<Botan::Private_Key> ephemeral_for(const public_key& recipient) {

@@ -10,6 +10,7 @@
 #include <botan/version.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "key.hpp"
@@ -33,8 +34,13 @@ Botan::RandomNumberGenerator& random();
 
 /// This Botan has the algorithm and the curve.
 bool supports(const public_key& key) noexcept;
+/// Why nothing can be done with the key: its own reason, or "unsupported algorithm: Botan 2.19.3 has no Ed448". Empty
+/// when something can.
+std::string objection(const public_key& key);
 std::unique_ptr<Botan::Public_Key> load(const public_key& key);
 std::unique_ptr<Botan::Private_Key> load(const secret_key& key);
+/// Ed25519 from its seed of 32 octets.
+std::unique_ptr<Botan::Private_Key> ed25519_from(const Botan::secure_vector<std::uint8_t>& seed);
 
 /// A fresh key for key agreement with `recipient` (ECDH, X25519, X448).
 std::unique_ptr<Botan::Private_Key> ephemeral_for(const public_key& recipient);

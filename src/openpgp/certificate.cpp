@@ -3,6 +3,8 @@
 
 #include <cstdio>
 
+#include "botan_seam.hpp"
+
 namespace fussy::openpgp {
 namespace {
 
@@ -185,14 +187,15 @@ verdict_on_key certificate::valid(std::size_t index, const judgement& by, const 
     if (by.ignore_expiry || !end || *end > when) return {};
     return {errc::key_expired, std::string(what) + " expired on " + date_text(*end)};
   };
-  if (!primary_.key.usable()) return {errc::key_unusable, primary_.key.unsupported};
+  // Neither does anything that such a primary key has signed count, its own revocation included.
+  if (auto why = seam::objection(primary_.key); !why.empty()) return {errc::key_unusable, why};
   if (revoked(0)) return is_revoked(primary_, "its primary key");
   if (auto why = self_signed(by); !why) return why;
   if (auto why = expired(0, "its primary key"); !why) return why;
   if (index == 0) return {};
 
   const key_part& subkey = key(index);
-  if (!subkey.key.usable()) return {errc::key_unusable, subkey.key.unsupported};
+  if (auto why = seam::objection(subkey.key); !why.empty()) return {errc::key_unusable, why};
   if (revoked(index)) return is_revoked(subkey, "the subkey");
   if (auto why = bound(subkey, by); !why) return why;
   return expired(index, "the subkey");
@@ -202,7 +205,6 @@ verdict_on_key certificate::may_sign(std::size_t index, const judgement& by, con
   const public_key& asked = key(index).key;
   if (!signs(asked.algorithm)) return {errc::key_unusable, std::string(name(asked.algorithm)) + " keys do not sign"};
   if (auto why = valid(index, by, at); !why) return why;
-  if (!can_verify(asked)) return {errc::key_unusable, asked.describe() + " is not in this build"};
   if ((flags(index, by) & key_flag::sign) == 0) return {errc::key_unusable, "its key flags do not permit signing data"};
   if (index != 0) {
     // A binding alone proves nothing: without the subkey's consent, anybody's subkey could be adopted.

@@ -1,6 +1,7 @@
 // What is in a key ring, for a person to look at.
 #include <algorithm>
 
+#include "botan_seam.hpp"
 #include "keyring_state.hpp"
 
 namespace fussy::openpgp {
@@ -9,6 +10,7 @@ namespace {
 /// Why the secret part cannot be used as it is, without asking anybody.
 std::string why_locked(const keyring::state& ring, const locked_secret& secret) {
   if (secret.is_stub()) return secret.why_not();
+  if (auto why = seam::objection(secret.key()); !why.empty()) return why;
   if (secret.is_protected()) return ring.passphrase ? std::string() : "it is protected by a passphrase";
   return ring.unlock(secret) != nullptr ? std::string() : secret.why_not();
 }

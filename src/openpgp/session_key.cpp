@@ -22,11 +22,6 @@ session_key random_key(const container_header& header) {
   return key;
 }
 
-std::string cannot_use(const public_key& key) {
-  if (!key.usable()) return key.unsupported;
-  return seam::supports(key) ? "" : "this build of Botan has no " + key.describe();
-}
-
 encrypted_session_key parse(cursor in) {
   encrypted_session_key out;
   out.version = in.u8();
@@ -88,7 +83,7 @@ std::optional<session_key> session_keys::try_keys(const container_header& header
     if (packet.version != header.session_key_version()) continue;
     const openpgp::fingerprint* const recipient = packet.recipient ? &*packet.recipient : nullptr;
     for (const locked_secret* secret : keys_->recipients(recipient, packet.recipient_id, packet.algorithm)) {
-      const std::string objection = cannot_use(secret->key());
+      const std::string objection = seam::objection(secret->key());
       const openpgp::secret_key* const open = objection.empty() ? keys_->unlock(*secret) : nullptr;
       if (open == nullptr) {
         locked = "key " + secret->key().fingerprint.hex() + " in " + secret->where() +

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "botan_seam.hpp"
 #include "wire.hpp"
 
 namespace fussy::openpgp {
@@ -255,8 +256,9 @@ bool verdict::counts_by_key(const signature& sig, const key_ref& key) {
     findings_.push_back({code, who(sig), std::move(why)});
     return false;
   };
-  if (!can_verify(key.key()))
-    return no(errc::key_unusable, "this build cannot check signatures by " + key.key().describe());
+  if (!signs(key.key().algorithm))
+    return no(errc::key_unusable, std::string(name(key.key().algorithm)) + " keys do not sign");
+  if (auto why = seam::objection(key.key()); !why.empty()) return no(errc::key_unusable, std::move(why));
   if (!verifies(sig, key.key(), *hashes_.find(sig)))
     return no(errc::bad_signature, "content or signature were changed or damaged");
   if (!rules_.ignore_expiry && sig.expired(judgement_.now)) return no(errc::signature_expired, "it was made to expire");

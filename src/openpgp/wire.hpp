@@ -110,7 +110,10 @@ private:
 
 template <class Vector>
 void put(Vector& out, byte_view bytes) {
-  out.insert(out.end(), bytes.begin(), bytes.end());
+  // Not insert(): at -O2 GCC 14 warns of an overflow in it that is none.
+  const std::size_t at = out.size();
+  out.resize(at + bytes.size());
+  std::ranges::copy(bytes, out.begin() + static_cast<std::ptrdiff_t>(at));
 }
 template <class Vector>
 void put_be(Vector& out, std::uint64_t value, std::size_t octets) {

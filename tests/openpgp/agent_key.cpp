@@ -67,8 +67,7 @@ errc refusal(const std::string& file) {
 /// A key whose seed is of printable octets.
 secret_key key_with_seed(std::string_view seed) {
   const Botan::secure_vector<std::uint8_t> octets(seed.begin(), seed.end());
-  const Botan::Ed25519_PrivateKey made(octets);
-  const auto point = made.public_key_bits();
+  const auto point = seam::ed25519_from(octets)->public_key_bits();
   byte_vector body =
       number(4, 1) + number(epoch, 4) + number(22, 1) + number(9, 1) + to_octets(find_curve(curve_id::ed25519)->oid);
   byte_vector prefixed{std::byte{0x40}};

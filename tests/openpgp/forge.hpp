@@ -1,7 +1,6 @@
 // Makes keys and certificates packet by packet, right and wrong ones, without any program.
 #pragma once
 
-#include <botan/ed25519.h>
 #include <botan/rsa.h>
 #include <doctest/doctest.h>
 
@@ -32,8 +31,7 @@ inline byte_vector number(std::uint64_t value, std::size_t octets) {
 inline pgp::secret_key make_key(long long created = epoch, unsigned version = 4) {
   Botan::secure_vector<std::uint8_t> seed(32);
   pgp::seam::random().randomize(seed.data(), seed.size());
-  const Botan::Ed25519_PrivateKey made(seed);
-  const auto octets = made.public_key_bits();
+  const auto octets = pgp::seam::ed25519_from(seed)->public_key_bits();
   const byte_view point = fussy::as_bytes(octets.data(), octets.size());
   byte_vector body = number(version, 1) + number(static_cast<std::uint64_t>(created), 4);
   if (version == 6) {
