@@ -17,6 +17,8 @@ _fussy() {
       "fussy-install-bytes --keyring" | \
       "fussy-install-bytes -t" | \
       "fussy-install-bytes --target" | \
+      "fussy-keys -k" | \
+      "fussy-keys --keyring" | \
       "fussy-link-tree -d" | \
       "fussy-link-tree --directory" | \
       "fussy-link-tree -t" | \
@@ -50,8 +52,6 @@ _fussy() {
       "fussy-install-bytes --file" | \
       "fussy-install-bytes -l" | \
       "fussy-install-bytes --logfile" | \
-      "fussy-keys -k" | \
-      "fussy-keys --keyring" | \
       "fussy-pack --passphrase-file" | \
       "fussy-recover -l" | \
       "fussy-recover --logfile" | \

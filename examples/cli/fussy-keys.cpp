@@ -136,7 +136,9 @@ int main(int argc, char** argv) {
   std::string ring = "/etc/fussy/keys";
   bool colons = false;
   openpgp::policy rules;
-  command.app.add_option("-k,--keyring", ring, "Directory (or one file) with the trusted keys")->capture_default_str();
+  command.app.add_option("-k,--keyring", ring, "Directory (or one file) with the trusted keys")
+      ->type_name("DIR")
+      ->capture_default_str();
   command.app.add_flag("--with-colons", colons, "One record per line, in the format of gpg --with-colons");
   command.app.add_flag("--ignore-expiry", rules.ignore_expiry, "Judge as if no key expired");
   return command.run(argc, argv, [&] {
