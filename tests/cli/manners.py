@@ -513,7 +513,7 @@ def inspecting(t, package, *more, keyring=None):
 def _(t):
     two_versions(t)
     package = make_package(t, t.at("firmware-2"), "-u", ED, "-r", DEVICE_CV, "-se", "--cipher-algo", "AES192",
-                           "--compress-algo", "zlib", "--digest-algo", "SHA384")
+                           "-z", "6", "--compress-algo", "zlib", "--digest-algo", "SHA384")
     keys = Keys.get()
     done = only_looks(t, *inspecting(t, package))
     for wanted in (r"proof +signed by a trusted key", rf"signature +valid +{keys.fingerprint(keys.vendor, ED)}  ed@example.com",
