@@ -7,12 +7,13 @@ import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from device import LONG, Device, Keys, directory, file, tar_gz  # noqa: E402
+from device import LONG, Device, Keys, directory, entry, file, tar_gz  # noqa: E402
 from sentences import Skipped, check, equal, main, sentence, snapshot  # noqa: E402
-from upgrade import WRITES, writes_in  # noqa: E402
+from upgrade import WRITES, Disk, available, writes_in  # noqa: E402
 
 
 def simple(t, root="app-1", **files):
@@ -158,6 +159,34 @@ def _(t):
         equal(f.read(6), b"never ")
     with open(edited, "rb") as f:
         equal(f.read(6), b"EDITED")
+
+
+@sentence("reflink: a file of which only mode and time have changed shares its blocks on xfs and btrfs, and has the new ones")
+def _(t):
+    found = list(filter(available, ("xfs", "btrfs")))
+    if not found:
+        raise Skipped("needs root, loop devices, and mkfs.xfs or mkfs.btrfs")
+    noise = os.urandom(16 << 20)
+    versions = []
+    for name, mode, mtime in (("v-1", 0o644, 1_600_000_000), ("v-2", 0o750, 1_700_000_000)):
+        large = entry(name + "/large", tarfile.REGTYPE, content=noise, mode=mode, mtime=mtime)
+        versions.append(t.sign(tar_gz([directory(name), large]), name=name + ".gpg"))
+    for name in found:
+        disk = Disk(t, name)
+        try:
+            t.target = os.path.join(disk.where, "target")
+            os.mkdir(t.target)
+            before, _ = disk.measure(lambda: t.must_install(versions[0]))
+            check(before >= len(noise), f"{name}: {before} octets for the first version")
+            added, _ = disk.measure(lambda: t.must_install(versions[1]))
+            check(added < len(noise) // 4, f"{name}: {added} octets for a file whose content is the same")
+            old, new = (os.stat(os.path.join(t.target, v, "large")) for v in ("v-1", "v-2"))
+            check(old.st_ino != new.st_ino, f"{name}: one inode cannot have two modes")
+            equal([(stat.S_IMODE(s.st_mode), s.st_mtime) for s in (old, new)], [(0o644, 1_600_000_000), (0o750, 1_700_000_000)])
+            with open(os.path.join(t.target, "v-2/large"), "rb") as f:
+                check(f.read() == noise, f"{name}: content")
+        finally:
+            disk.close()
 
 
 @sentence("a name that is taken by a file or a dangling link is not followed or replaced")

@@ -2,14 +2,20 @@
 
 usage: summary.py FAILED_STEPS TESTLOG.json...
 
-A doctest program counts its test cases; any other test counts as one. Exit status 1 when anything failed, also when a
-program ended badly after all its cases had passed, and when nothing ran at all.
+A program counts its test cases, those it skips too; any other test counts as one. What was skipped is named where its
+program says its name. Exit status 1 when anything failed, also when a program ended badly after all its cases had passed,
+and when nothing ran at all.
 """
 import json
 import re
 import sys
 
-CASES = re.compile(r"test cases:\s+(\d+) \|\s+(\d+) passed \|\s+(\d+) failed")
+CASES = re.compile(r"test cases:\s+\d+ \|\s+(\d+) passed \|\s+(\d+) failed \|\s+(\d+) skipped")
+SKIPPED = re.compile(r"^skipped: (.*)", re.MULTILINE)
+
+
+def output(test):
+    return re.sub(r"\x1b\[[0-9;]*m", "", test.get("stdout") or "")
 
 
 def count(test):
@@ -17,17 +23,17 @@ def count(test):
     result = test["result"]
     if result == "SKIP":
         return 0, 0, 1
-    passed = failed = 0
-    text = re.sub(r"\x1b\[[0-9;]*m", "", test.get("stdout") or "")
-    for _, good, bad in CASES.findall(text):
+    passed = failed = skipped = 0
+    for good, bad, left_out in CASES.findall(output(test)):
         passed += int(good)
         failed += int(bad)
+        skipped += int(left_out)
     good_end = result in ("OK", "EXPECTEDFAIL")
     if passed + failed == 0:
-        return (1, 0, 0) if good_end else (0, 1, 0)
+        return (1, 0, skipped) if good_end else (0, 1, skipped)
     if not good_end and failed == 0:
         failed = 1
-    return passed, failed, 0
+    return passed, failed, skipped
 
 
 def main():
@@ -42,7 +48,9 @@ def main():
                 if f:
                     print(f"FAILED: {test['name']} ({test['result']}) in {path}")
                 if s:
-                    print(f"skipped: {test['name']} in {path}")
+                    print(f"skipped: {s} of {test['name']} in {path}")
+                    for name in SKIPPED.findall(output(test)):
+                        print(f"    {name}")
     tail = f", {skipped} skipped" if skipped else ""
     print(f"{passed} passed, {failed} failed{tail}")
     return 1 if failed or not passed else 0
