@@ -272,8 +272,10 @@ FUSSY_API int32_t fussy_session_set_ignore_expiry(fussy_session *session, int32_
 /* Since 0.1. 0: a package that is encrypted is refused. Default 1. */
 FUSSY_API int32_t fussy_session_set_decrypt(fussy_session *session, int32_t yes);
 
-/* Since 0.1. The time at which expiry is judged, in seconds since 1970, for devices without a clock. Default, or
- * FUSSY_TIME_CLOCK: the latest of the system's clock, the newest key, and the build of the library. */
+/* Since 0.1. What time it is, in seconds since 1970, for devices without a clock: it decides whether a signature that was
+ * made to expire has, and whether a key may still sign and be encrypted for. Whether the key of a signature had expired
+ * is judged at the date of the signature. Default, or FUSSY_TIME_CLOCK: the latest of the system's clock, the newest
+ * self-signature in the key ring, and the build of the library. */
 FUSSY_API int32_t fussy_session_set_time(fussy_session *session, int64_t seconds);
 #define FUSSY_TIME_CLOCK INT64_C(-1)
 

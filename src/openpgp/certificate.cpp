@@ -187,7 +187,7 @@ verdict_on_key certificate::valid(std::size_t index, const judgement& by, const 
     if (by.ignore_expiry || !end || *end > when) return {};
     return {errc::key_expired, std::string(what) + " expired on " + date_text(*end)};
   };
-  // Neither does anything that such a primary key has signed count, its own revocation included.
+  // What a primary key has signed that cannot be checked here counts for nothing, its own revocation included.
   if (auto why = seam::objection(primary_.key); !why.empty()) return {errc::key_unusable, why};
   if (revoked(0)) return is_revoked(primary_, "its primary key");
   if (auto why = self_signed(by); !why) return why;

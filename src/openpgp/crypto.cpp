@@ -155,10 +155,9 @@ bool hash_is_large_enough(const public_key& key, hash_algorithm hash) {
 
 }  // namespace
 
-bool can_verify(const public_key& key) { return signs(key.algorithm) && seam::supports(key); }
-
 bool verify_digest(const public_key& key, hash_algorithm hash, byte_view digest, const signature_values& values) {
-  if (!can_verify(key) || !hash_is_large_enough(key, hash) || digest.size() != digest_octets(hash)) return false;
+  if (!signs(key.algorithm) || !seam::supports(key)) return false;
+  if (!hash_is_large_enough(key, hash) || digest.size() != digest_octets(hash)) return false;
   const std::size_t expected = is_rsa(key.algorithm) || key.algorithm == public_key_algorithm::ed25519 ||
                                        key.algorithm == public_key_algorithm::ed448
                                    ? 1

@@ -44,8 +44,6 @@ byte_vector digest_of(hash_algorithm algorithm, byte_view bytes);
 /// Values of a signature in the order of its packet, as they are there (numbers without leading zeros).
 using signature_values = std::vector<byte_vector>;
 
-/// This build of Botan can check signatures of this key.
-bool can_verify(const public_key& key);
 /// False for anything but a right signature, also for values that make no sense and for unsupported keys.
 bool verify_digest(const public_key& key, hash_algorithm hash, byte_view digest, const signature_values& values);
 /// @throws unsupported, failure
