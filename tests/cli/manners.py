@@ -638,8 +638,12 @@ def _(t):
 # ---- fussy-status ------------------------------------------------------------------------------------------------------
 
 
+def children_of(process):
+    return subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
+
+
 def interrupted(t):
-    """An install of a second version that was killed while its hook ran."""
+    """An install of a second version whose hook runs, and will for long."""
     t.must(*installing(t, signed(t, sample(t))))
     root = sample(t, "firmware-2")
     t.write("firmware-2/.pre-install", "#!/bin/sh\n[ \"$2\" = True ] || exec sleep 60\n", 0o755)
@@ -649,6 +653,10 @@ def interrupted(t):
     for line in running.stdout:
         if json.loads(line).get("phase") == "pre-install":
             break
+    end = time.monotonic() + 30
+    while "sleep 60" not in children_of(running):  # said before it is started
+        check(time.monotonic() < end, "the hook does not run")
+        time.sleep(0.01)
     return running
 
 
@@ -726,8 +734,7 @@ def _(t):
 def _(t):
     for number in (signal.SIGINT, signal.SIGTERM):
         running = interrupted(t)
-        children = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(running.pid)], capture_output=True, text=True).stdout
-        check("sleep 60" in children or ".pre-install" in children, children)
+        children = children_of(running)
         running.send_signal(number)
         last = [json.loads(line) for line in running.stdout][-1]
         running.stdout.close()
