@@ -18,8 +18,9 @@ const kinds = {
   nistP256: { type: 'ecc', curve: 'nistP256' },
   nistP521: { type: 'ecc', curve: 'nistP521' },
 };
+// The recipient's key decides on version 1 or 2 of the container, the configuration on the rest.
 const modes = {
-  'seipd1': { aeadProtect: false },
+  'seipd1': {},
   'ocb': { aeadProtect: true, preferredAEADAlgorithm: aead.ocb },
   'eax': { aeadProtect: true, preferredAEADAlgorithm: aead.eax, aeadChunkSizeByte: 0 },
   'gcm': { aeadProtect: true, preferredAEADAlgorithm: aead.gcm, aeadChunkSizeByte: 6 },
@@ -30,14 +31,14 @@ function write(name, data) {
   writeFileSync(join(directory, name), data);
 }
 
-async function packages(name, privateKey) {
+async function packages(name, privateKey, announcesAead) {
   const message = async () => openpgp.createMessage({ binary, filename: 'a name' });
   write(`${name}.key`, privateKey.armor());
   write(`${name}.signed.pgp`,
     await openpgp.sign({ message: await message(), signingKeys: privateKey, format: 'binary' }));
   write(`${name}.armored.pgp`, await openpgp.sign({ message: await message(), signingKeys: privateKey }));
   for (const [mode, config] of Object.entries(modes)) {
-    if (mode === 'seipd1' && privateKey.keyPacket.version === 6) continue;
+    if ((mode === 'seipd1') === announcesAead) continue;
     write(`${name}.${mode}.pgp`, await openpgp.encrypt({
       message: await message(), encryptionKeys: privateKey.toPublic(), signingKeys: privateKey, format: 'binary', config }));
     write(`${name}.${mode}.hidden.pgp`, await openpgp.encrypt({
@@ -47,10 +48,12 @@ async function packages(name, privateKey) {
 }
 
 for (const [kind, options] of Object.entries(kinds))
-  for (const version of [4, 6]) {
-    if (version === 6 && kind === 'ed25519Legacy') continue;  // RFC 9580 forbids it
-    const { privateKey } = await openpgp.generateKey({
-      ...options, userIDs: [{ name: kind, email: `${kind}-v${version}@example.org` }], format: 'object',
-      config: { v6Keys: version === 6, aeadProtect: true } });
-    await packages(`${kind}-v${version}`, privateKey);
-  }
+  for (const version of [4, 6])
+    for (const aeadProtect of [true, false]) {
+      if (version === 6 && kind === 'ed25519Legacy') continue;  // RFC 9580 forbids it
+      if (version === 6 && !aeadProtect) continue;  // the container for such keys is always of version 2
+      const { privateKey } = await openpgp.generateKey({
+        ...options, userIDs: [{ name: kind, email: `${kind}-v${version}@example.org` }], format: 'object',
+        config: { v6Keys: version === 6, aeadProtect } });
+      await packages(`${kind}-v${version}${aeadProtect ? '' : '-mdc'}`, privateKey, aeadProtect);
+    }
