@@ -164,6 +164,7 @@ FUSSY_API uint32_t fussy_features(void);
 #define FUSSY_PHASE_POST_INSTALL 8 /* running its hook */
 #define FUSSY_PHASE_RESTORING 9    /* going back, after a failure */
 #define FUSSY_PHASE_DONE 10
+#define FUSSY_PHASE_PACKING 11 /* reading a tree and writing its archive; bytes are the archive's, their total is unknown */
 
 /* What the recovery at the start of an operation found: an earlier one had been interrupted. */
 #define FUSSY_RECOVERED_NOTHING 0       /* none had */
@@ -356,6 +357,12 @@ FUSSY_API int32_t fussy_session_cancel(fussy_session *session);
 /* Since 0.1. Forgets an earlier fussy_session_cancel(). */
 FUSSY_API int32_t fussy_session_clear_cancel(fussy_session *session);
 
+/* Since 0.1. 1: fussy_session_install(), _install_bytes(), _enable() and _clean() change nothing, take no lock and run no
+ * hook. They return what the real call would, as far as that can be known, and the report and fussy_session_removed()
+ * say what it would do: `bytes_written` and `files_shared` are what to expect. A package that is a stream cannot be
+ * looked at without being used up: FUSSY_UNSUPPORTED. Default 0. */
+FUSSY_API int32_t fussy_session_set_dry_run(fussy_session *session, int32_t yes);
+
 /* Since 0.1. As fussy_install(), with the package and the settings of the session. */
 FUSSY_API int32_t fussy_session_install(fussy_session *session);
 
@@ -401,6 +408,124 @@ typedef struct fussy_signer {
 /* Since 0.1. Number `index` of the signers the last operation found, `signers` of the report in all.
  * FUSSY_NOT_FOUND beyond the last. */
 FUSSY_API int32_t fussy_session_signer(const fussy_session *session, uint32_t index, fussy_signer *signer);
+
+#define FUSSY_ENTRY_DIRECTORY 0
+#define FUSSY_ENTRY_FILE 1
+#define FUSSY_ENTRY_SYMBOLIC_LINK 2
+#define FUSSY_ENTRY_HARD_LINK 3
+
+/* What becomes of a file or link when the package takes the place of the version that is live. */
+#define FUSSY_CHANGE_NONE (-1)     /* not said of directories, nor where there is nothing to compare with */
+#define FUSSY_CHANGE_ADDED 0       /* the live version has nothing of this name */
+#define FUSSY_CHANGE_CHANGED 1     /* it has something else */
+#define FUSSY_CHANGE_TOUCHED 2     /* equal content; mode, owner, time or attributes differ */
+#define FUSSY_CHANGE_UNCHANGED 3   /* equal in everything: it will be shared */
+#define FUSSY_CHANGE_REMOVED 4     /* the package has nothing of this name */
+
+/* One entry of a package. Texts are valid during the callback. */
+typedef struct fussy_entry {
+  uint32_t size;    /* of what the library filled */
+  int32_t kind;     /* FUSSY_ENTRY_... */
+  int32_t becomes;  /* FUSSY_CHANGE_... */
+  uint32_t mode;    /* permission bits */
+  uint64_t bytes;   /* content of a file */
+  int64_t mtime;    /* seconds since 1970 */
+  const char *path; /* with the name of the one directory at its top */
+  const char *link; /* text of a symbolic link, path that a hard link names; else empty */
+} fussy_entry;
+#define FUSSY_ENTRY_INIT { sizeof(fussy_entry), 0, FUSSY_CHANGE_NONE, 0, 0, 0, "", "" }
+
+/* Gets the entries of a proven package in its order, then what would be removed. Return 0 to go on, anything else to
+ * cancel. */
+typedef int32_t (*fussy_entry_callback)(void *user, const fussy_entry *entry);
+
+#define FUSSY_HOOK_PRE_INSTALL UINT32_C(1)
+#define FUSSY_HOOK_POST_INSTALL UINT32_C(2)
+
+/* What a package is, and what an install of it would do. */
+typedef struct fussy_inspection {
+  uint32_t size;            /* in: sizeof(fussy_inspection), or 0; out: how much of it was filled */
+  int32_t refused;          /* why an install would refuse the package: FUSSY_OK, 20xx or 21xx; its content is not known then */
+  int32_t hindrance;        /* why an install would not begin: FUSSY_OK, FUSSY_TARGET_UNUSABLE, FUSSY_BUSY, FUSSY_NO_SPACE ... */
+  int32_t interrupted;      /* 1: an earlier operation waits for recovery, what is said holds if that changes nothing */
+  uint32_t signatures;      /* how many it claims, see fussy_session_signature() */
+  uint32_t recipients;      /* for whom it is encrypted, see fussy_session_recipient() */
+  uint32_t signers;         /* whose signatures count, see fussy_session_signer(); 0: it is not proven */
+  uint32_t encrypted;       /* 1: it is */
+  uint32_t armored;         /* 1: it is */
+  uint32_t hooks;           /* FUSSY_HOOK_...: those it brings */
+  uint32_t passphrase;      /* 1: a passphrase opens it, too; none is ever tried */
+  uint32_t reserved;        /* 0 */
+  uint64_t package_bytes;   /* size of the file */
+  uint64_t bytes;           /* content of the archive */
+  uint64_t files;           /* regular files */
+  uint64_t links;           /* symbolic and hard links */
+  uint64_t directories;
+  uint64_t added_files;     /* these count files and links, and the bytes of their content */
+  uint64_t added_bytes;
+  uint64_t changed_files;
+  uint64_t changed_bytes;
+  uint64_t touched_files;
+  uint64_t touched_bytes;
+  uint64_t unchanged_files;
+  uint64_t unchanged_bytes;
+  uint64_t removed_files;
+  uint64_t removed_bytes;
+  uint64_t needed_bytes;    /* on disk, as blocks of 4 KiB count */
+  uint64_t needed_inodes;
+  uint64_t free_bytes;      /* for who runs this */
+  uint64_t free_inodes;     /* UINT64_MAX: the file system does not count them */
+  char version[256];        /* name it would get; empty: there is no target to compare with, or it is refused */
+  char current[256];        /* the version that is live, compared with; empty: none */
+  char path[1024];          /* of the version it would become; empty as `version` */
+  char cipher[64];          /* "AES-256"; empty: none, or not known for certain */
+  char protection[64];      /* of what is encrypted against changes: "SEIPD v1 (MDC)", "SEIPD v2 (OCB)" */
+  char compression[64];     /* of the archive: "gzip" */
+  char message[1024];       /* of `refused`, else of `hindrance`: what failed: why; what to do */
+} fussy_inspection;
+#define FUSSY_INSPECTION_INIT \
+  { sizeof(fussy_inspection), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+    "", "", "", "", "", "", "" }
+
+/* Since 0.1. Looks into the package, which is a file, and compares it with the version that is live. Changes nothing,
+ * takes no lock. That a package would be refused, or an install hindered, is a result and no failure: FUSSY_OK, see
+ * `refused` and `hindrance`. What is in a package that is not proven is not looked at. Where the target does not exist,
+ * as on a vendor's machine, there is nothing to compare with: everything would be added, `version`, `current` and `path`
+ * stay empty, the free space 0. A stream is FUSSY_UNSUPPORTED. The report and fussy_session_signer() speak of what would
+ * be installed, as after a dry run.
+ *
+ * entry       optional: called for what is in the package.
+ * inspection  optional, untouched after a failure. */
+FUSSY_API int32_t fussy_session_inspect(fussy_session *session, fussy_entry_callback entry, void *user,
+                                        fussy_inspection *inspection);
+
+/* A signature that a package claims. Nobody proves what is said here, but for `verdict`. */
+typedef struct fussy_signature {
+  uint32_t size;      /* in: sizeof(fussy_signature), or 0; out: how much of it was filled */
+  int32_t verdict;    /* FUSSY_OK: it counts; else why it does not; -1: the message ended before it was checked */
+  int64_t created;    /* seconds since 1970; 0: not known */
+  char key[72];       /* fingerprint or key ID of who claims to have made it */
+  char user_id[512];  /* of that key in the key ring; empty: unknown or none */
+  char algorithm[64]; /* "RSA, SHA-512" */
+  char why[512];      /* it does not count; else empty */
+} fussy_signature;
+#define FUSSY_SIGNATURE_INIT { sizeof(fussy_signature), 0, 0, "", "", "", "" }
+
+/* Since 0.1. Number `index` of the signatures the last fussy_session_inspect() saw. FUSSY_NOT_FOUND beyond the last. */
+FUSSY_API int32_t fussy_session_signature(const fussy_session *session, uint32_t index, fussy_signature *signature);
+
+/* Whom a package is encrypted for, by its own account. */
+typedef struct fussy_recipient {
+  uint32_t size;      /* in: sizeof(fussy_recipient), or 0; out: how much of it was filled */
+  uint32_t ours;      /* 1: the secret key is in the key ring (of a hidden one: may be) */
+  char key[72];       /* key ID or fingerprint of the subkey; empty: hidden */
+  char algorithm[64]; /* "ECDH" */
+} fussy_recipient;
+#define FUSSY_RECIPIENT_INIT { sizeof(fussy_recipient), 0, "", "" }
+
+/* Since 0.1. Number `index` of the recipients the last fussy_session_inspect() saw, 100 at most. FUSSY_NOT_FOUND beyond
+ * the last. */
+FUSSY_API int32_t fussy_session_recipient(const fussy_session *session, uint32_t index, fussy_recipient *recipient);
 
 /* A target directory, looked at. */
 typedef struct fussy_target {

@@ -46,6 +46,7 @@ int32_t fussy_session_pack(fussy_session* session, const char* root, const char*
     options.sign = sign == 1;
     options.proof = signing_of(s, how);
     options.log = how.log;
+    options.progress = how.progress;
     copy_text(s.report.path, pack::pack(root, options).native());
   });
 }

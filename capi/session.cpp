@@ -136,6 +136,10 @@ int32_t fussy_session_set_ignore_expiry(fussy_session* session, int32_t yes) {
   });
 }
 
+int32_t fussy_session_set_dry_run(fussy_session* session, int32_t yes) {
+  return call(session, [&](fussy_session& s) { s.dry_run = yes_or_no("fussy_session_set_dry_run", yes); });
+}
+
 int32_t fussy_session_set_decrypt(fussy_session* session, int32_t yes) {
   return call(session,
               [&](fussy_session& s) { s.options.policy.decrypt = yes_or_no("fussy_session_set_decrypt", yes); });
@@ -366,17 +370,6 @@ private:
   bool recovering_ = false;
 };
 
-/// Callbacks of a C++ host may throw, though they must not. In the middle of going back that would be fatal.
-template <class Call>
-auto call_host(fussy_session& session, Call&& call) noexcept -> decltype(call()) {
-  try {
-    return call();
-  } catch (...) {
-    session.cancel();
-    return decltype(call())();
-  }
-}
-
 log_sink log_to(fussy_session& session) {
   if (session.log.call == nullptr) return {};
   return [&session](log_level level, std::string_view line) {
@@ -384,6 +377,19 @@ log_sink log_to(fussy_session& session) {
     call_host(session, [&] { session.log.call(session.log.user, static_cast<int32_t>(level), text.c_str()); });
   };
 }
+
+static_assert(FUSSY_PHASE_WAITING == static_cast<int>(phase::waiting) &&
+              FUSSY_PHASE_RECOVERING == static_cast<int>(phase::recovering) &&
+              FUSSY_PHASE_VERIFYING == static_cast<int>(phase::verifying) &&
+              FUSSY_PHASE_UNPACKING == static_cast<int>(phase::unpacking) &&
+              FUSSY_PHASE_SYNCING == static_cast<int>(phase::syncing) &&
+              FUSSY_PHASE_PUBLISHING == static_cast<int>(phase::publishing) &&
+              FUSSY_PHASE_PRE_INSTALL == static_cast<int>(phase::pre_install) &&
+              FUSSY_PHASE_SWITCHING == static_cast<int>(phase::switching) &&
+              FUSSY_PHASE_POST_INSTALL == static_cast<int>(phase::post_install) &&
+              FUSSY_PHASE_RESTORING == static_cast<int>(phase::restoring) &&
+              FUSSY_PHASE_DONE == static_cast<int>(phase::done) &&
+              FUSSY_PHASE_PACKING == static_cast<int>(phase::packing));
 
 progress_sink progress_to(fussy_session& session) {
   return [&session, steps = forward_only()](const progress& now) mutable {
@@ -419,9 +425,8 @@ void begin(fussy_session& session) {
   session.report = FUSSY_REPORT_INIT;
   session.signers.clear();
   session.removed.clear();
+  session.seen = {};
 }
-
-error stopped() { return error(errc::cancelled, {.what = "stopped", .why = "the caller asked to stop"}); }
 
 /// What ended because of the thread's deadline was not cancelled by anybody.
 void explain_lateness(fussy_session& session) {
@@ -436,6 +441,8 @@ void explain_lateness(fussy_session& session) {
 }
 
 }  // namespace
+
+error stopped() { return error(errc::cancelled, {.what = "stopped", .why = "the caller asked to stop"}); }
 
 int32_t operate(fussy_session* session, operation run, void* body) noexcept {
   if (session == nullptr || session->busy.exchange(true)) return FUSSY_USAGE;

@@ -57,6 +57,7 @@ struct fussy_session {
   fussy::capi::host_callback<fussy_log_callback> log;
   fussy::capi::host_callback<fussy_progress_callback> progress;
   fussy::capi::host_callback<fussy_passphrase_callback> passphrase;
+  bool dry_run = false;
 
   // ---- Of the last operation
   fussy_report report = FUSSY_REPORT_INIT;
@@ -65,6 +66,7 @@ struct fussy_session {
   std::vector<std::string> removed;
   std::vector<fussy::install::version_status> versions;
   std::vector<fussy_key> keys;
+  fussy::openpgp::message_info seen;  // of the last inspection
 
   // ---- Cancelling, from anywhere
   std::atomic<bool> busy = false;
@@ -110,5 +112,18 @@ install::report from_package(fussy_session& session, const install::options& how
                              const std::function<install::report(any_reader)>& use_stream);
 
 void describe(fussy_report& to, const install::report& from) noexcept;
+
+error stopped();  ///< what a cancelled operation throws
+
+/// Callbacks of a C++ host may throw, though they must not. In the middle of going back that would be fatal.
+template <class Call>
+auto call_host(fussy_session& session, Call&& call) noexcept -> decltype(call()) {
+  try {
+    return call();
+  } catch (...) {
+    session.cancel();
+    return decltype(call())();
+  }
+}
 
 }  // namespace fussy::capi

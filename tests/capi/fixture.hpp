@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fussy.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -27,10 +28,11 @@ inline void shell(const std::string& command) {
 
 class vendor {
 public:
-  explicit vendor(const std::string& passphrase = "") {
-    shell("mkdir -m 700 " + home() + "; mkdir " + keys() + "; " + gpg() + "--pinentry-mode loopback --passphrase '" +
-          passphrase + "' --quick-gen-key 'Vendor <vendor@example.org>' ed25519 sign never; " + gpg() + "--export > " +
-          keys() + "/vendor.gpg");
+  explicit vendor(const std::string& passphrase = "", const std::string& algorithm = "ed25519",
+                  const std::string& options = "") {
+    shell("mkdir -m 700 " + home() + "; mkdir " + keys() + "; " + gpg() + options +
+          " --pinentry-mode loopback --passphrase '" + passphrase + "' --quick-gen-key 'Vendor <vendor@example.org>' " +
+          algorithm + " sign never; " + gpg() + "--export > " + keys() + "/vendor.gpg");
   }
   ~vendor() { (void)!std::system(("gpgconf --homedir " + home() + " --kill all").c_str()); }
 
@@ -50,8 +52,25 @@ public:
       std::ofstream(root + "/.post-install") << "#!/bin/sh\n" << post_install << '\n';
       std::filesystem::permissions(root + "/.post-install", std::filesystem::perms(0755));
     }
-    shell("touch -d @1700000000 " + root + "/data; tar -C " + directory_.path().string() + " -czf " + root +
-          ".tar.gz " + name + "; " + gpg() + "-o " + file + " --sign " + root + ".tar.gz");
+    shell("touch -d @1700000000 " + root + "/data");
+    return sign(name);
+  }
+
+  /// Packs and signs the directory of that name.
+  std::string sign(const std::string& name) const {
+    const std::string root = at(name), file = root + ".tar.gz.gpg";
+    shell("tar -C " + directory_.path().string() + " -czf " + root + ".tar.gz " + name + "; " + gpg() + "-o " + file +
+          " --sign " + root + ".tar.gz");
+    return file;
+  }
+
+  /// The package of that name, encrypted for a subkey that this vendor gets now.
+  std::string encrypted(const std::string& name, const std::string& options = "") const {
+    const std::string file = at(name + ".secret");
+    package(name);
+    shell(gpg() + "--passphrase '' --quick-add-key $(" + gpg() +
+          "--list-keys --with-colons | awk -F: '/^fpr/{print $10;exit}') cv25519 encr never; " + gpg() + options +
+          " --trust-model always -r vendor@example.org -o " + file + " -se " + at(name + ".tar.gz"));
     return file;
   }
 
@@ -91,6 +110,26 @@ public:
     fussy_report r = FUSSY_REPORT_INIT;
     fussy_session_report(session_, &r);
     return r;
+  }
+  /// Everything there is in the target, octet for octet, with what the disk knows about it.
+  std::string image() const {
+    std::set<std::string> all;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(directory_.path())) {
+      struct stat st {};
+      if (::lstat(entry.path().c_str(), &st) != 0) throw std::runtime_error("cannot look at " + entry.path().string());
+      std::string line = entry.path().string();
+      for (const auto number :
+           {static_cast<long>(st.st_mode), static_cast<long>(st.st_ino), static_cast<long>(st.st_nlink),
+            static_cast<long>(st.st_size), static_cast<long>(st.st_mtim.tv_sec), static_cast<long>(st.st_mtim.tv_nsec),
+            static_cast<long>(st.st_ctim.tv_nsec)})
+        line += " " + std::to_string(number);
+      if (S_ISREG(st.st_mode)) line += " " + slurp(entry.path());
+      if (S_ISLNK(st.st_mode)) line += " " + std::filesystem::read_symlink(entry.path()).string();
+      all.insert(line);
+    }
+    std::string text;
+    for (const std::string& line : all) text += line + "\n";
+    return text;
   }
   /// Everything that is not private to the library, by name.
   std::string listing() const {

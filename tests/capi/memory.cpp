@@ -304,6 +304,22 @@ TEST_CASE("so does everything else") {
     fussy_session_set_package_path(d, the_vendor().package("fw-1").c_str());
     at_every_allocation([&] { return fussy_session_verify(d); }, nothing);
   }
+  SUBCASE("an inspection, and a dry run") {
+    fussy_session_set_package_path(d, the_vendor().package("fw-1").c_str());
+    REQUIRE(fussy_session_set_dry_run(d, 1) == FUSSY_OK);
+    const auto whole = [&] {
+      CHECK(d.listing() == "current\nfw-0\n");
+      CHECK(!d.has_litter());
+    };
+    SUBCASE("inspection") {
+      fussy_inspection seen = FUSSY_INSPECTION_INIT;
+      const fussy_entry_callback count = [](void*, const fussy_entry*) -> int32_t { return 0; };
+      at_every_allocation([&] { return fussy_session_inspect(d, count, nullptr, &seen); }, whole);
+    }
+    SUBCASE("dry run") {
+      at_every_allocation([&] { return fussy_session_install(d); }, whole);
+    }
+  }
   SUBCASE("a lock") {
     const std::string file = d.target() + "/.fussy/job.lock";
     at_every_allocation(
