@@ -15,9 +15,10 @@ namespace {
 struct effort {
   int exhaustive_questions;  // up to so many open questions every answer is tried ...
   int samples;               // ... else so many random ones
-  int nested_samples;        // cuts of recovery itself, for each cut
+  long nested_exhaustive;    // recoveries of up to so many operations are cut at each of them ...
+  int nested_samples;        // ... longer ones at so many random ones
 };
-const effort normal{3, 12, 2}, thorough{9, 400, 12}, quick{4, 16, 2};
+const effort normal{3, 12, 6, 2}, thorough{6, 200, 12, 6}, quick{4, 16, 6, 2};
 
 struct tally {
   long cuts = 0;
@@ -93,7 +94,7 @@ private:
       act(d, h);
       for (int crashes = 0; d.dead(); ++crashes) {
         expect(crashes < 12, "there is no end to it");
-        d = d.after_cut([&](int limit) { return static_cast<int>(random_() % static_cast<unsigned>(limit)); });
+        d = d.after_cut([&](disk::question q) { return any_answer(q); });
         recover_on(d, h);
       }
       check_at_rest(d, with_failsafe());
@@ -184,10 +185,12 @@ private:
     hooks ignored{.failing = story_.failing};
     recover_on(whole, ignored);
     if (whole.operations == 0) return;
-    for (int i = 0; i < effort_.nested_samples; ++i) {
+    // All of them where recovery is short, else a sample.
+    const bool all = whole.operations <= effort_.nested_exhaustive;
+    for (long i = 0; i < (all ? whole.operations : effort_.nested_samples); ++i) {
       disk d = crashed;
       hooks h = so_far;
-      d.cut_at = static_cast<long>(random_() % static_cast<unsigned long>(whole.operations));
+      d.cut_at = all ? i : static_cast<long>(random_() % static_cast<unsigned long>(whole.operations));
       recover_on(d, h);
       const std::string saved = where_;
       where_ += ", then recovery at operation " + std::to_string(d.cut_at);
@@ -238,20 +241,21 @@ private:
       std::vector<int> answers, limits;
       do {
         std::size_t at = 0;
-        look(d.after_cut([&](int limit) {
-          if (at == answers.size()) answers.push_back(0), limits.push_back(limit);
-          limits[at] = limit;
+        look(d.after_cut([&](disk::question q) {
+          if (at == answers.size()) answers.push_back(0), limits.push_back(0);
+          limits[at] = disk::answers_to(q);
           return answers[at++];
         }));
       } while (next(answers, limits));
       return;
     }
     const int samples = depth == 0 ? effort_.samples : std::max(2, effort_.samples / 8);
-    look(d.after_cut([](int) { return 0; }));                         // everything unsynced is lost
-    look(d.after_cut([](int limit) { return limit == 4 ? 0 : 1; }));  // all names, no contents
-    for (int i = 2; i < samples; ++i)
-      look(d.after_cut([&](int limit) { return static_cast<int>(random_() % static_cast<unsigned>(limit)); }));
+    look(d.after_cut([](disk::question) { return 0; }));  // everything unsynced is lost
+    look(d.after_cut([](disk::question q) { return q == disk::question::change ? 1 : 0; }));  // all names, no contents
+    for (int i = 2; i < samples; ++i) look(d.after_cut([&](disk::question q) { return any_answer(q); }));
   }
+
+  int any_answer(disk::question q) { return static_cast<int>(random_() % static_cast<unsigned>(disk::answers_to(q))); }
 
   static bool next(std::vector<int>& answers, std::vector<int>& limits) {
     while (!answers.empty()) {

@@ -143,17 +143,22 @@ public:
   // Unsynced things that a cut decides about: changes, and contents that are not on the platter.
   std::size_t open_questions() const { return pending_.size() + unsynced_.size(); }
 
-  // The disk after a power cut. `answers` decides about every open question.
+  // What a cut decides: whether a change of names survives, and what is left of a link's text or a file's content.
+  enum class question { change, text, content };
+  static constexpr int answers_to(question q) { return q == question::content ? 4 : 2; }
+
+  // The disk after a power cut. `answer` decides about every open question.
   template <class Answers>
   disk after_cut(Answers&& answer) const {
     disk d = *this;
     std::vector<bool> chosen(pending_.size());
-    for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = answer(2) == 1;
+    for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = answer(question::change) == 1;
     d.persist(chosen);
     for (const int inode : unsynced_) {
       const std::string& whole = now_[inode].content;
       std::string& left = d.durable_[inode].content;
-      switch (now_[inode].type == entry_type::directory ? 0 : answer(now_[inode].type == entry_type::link ? 2 : 4)) {
+      const question left_of = now_[inode].type == entry_type::link ? question::text : question::content;
+      switch (now_[inode].type == entry_type::directory ? 0 : answer(left_of)) {
         case 0:
           left.clear();
           break;

@@ -287,6 +287,7 @@ public:
   /// that was only being unpacked nothing can come back; it goes first, so that no sync writes it before it goes.
   void settle() {
     if (holds_unpacking_only()) sweep();
+    if (has_journal()) store_.sync_directory(ours_);  // a link that was prepared, too: the switch takes it as it is
     store_.sync_directory(store_.root());
   }
 
