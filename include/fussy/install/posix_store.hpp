@@ -105,7 +105,8 @@ inline std::vector<std::string> names_in(int directory, const std::string& path)
     if (size < 0) throw refused_by_system("cannot list", errno, path);
     if (size == 0) return names;
     for (ssize_t at = 0; at < size;) {
-      const auto* entry = reinterpret_cast<const dirent64*>(room + at);
+      const void* next = room + at;  // aligned: the system rounds d_reclen
+      const auto* entry = static_cast<const dirent64*>(next);
       at += entry->d_reclen;
       const std::string_view name = entry->d_name;
       if (name != "." && name != "..") names.emplace_back(name);

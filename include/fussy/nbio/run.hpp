@@ -410,7 +410,7 @@ private:
     if (const auto next = next_deadline()) {
       const auto ns = std::max<std::int64_t>(
           1, std::chrono::duration_cast<std::chrono::nanoseconds>(next->time_since_epoch()).count());
-      when.it_value = {ns / 1'000'000'000, ns % 1'000'000'000};
+      when.it_value = {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
     }
     ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
     for (const segment& s : segments_)
