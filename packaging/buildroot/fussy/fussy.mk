@@ -15,7 +15,8 @@ FUSSY_DEPENDENCIES = host-pkgconf botan bzip2 fmt libarchive zlib zstd
 # ISA-L inflates about twice as fast; Buildroot has no package of it.
 FUSSY_CONF_OPTS = \
 	-Dtests=disabled \
-	-Disal=disabled
+	-Disal=disabled \
+	-Dstatic_commands=disabled
 
 ifeq ($(BR2_PACKAGE_FUSSY_TOOLS),y)
 FUSSY_DEPENDENCIES += cli11 json-for-modern-cpp

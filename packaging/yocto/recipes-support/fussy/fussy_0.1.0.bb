@@ -16,7 +16,8 @@ SRC_URI[sha256sum] = "${FUSSY_SHA256}"
 
 inherit meson pkgconfig
 
-EXTRA_OEMESON = "-Dtests=disabled"
+# Security updates of Botan and libarchive come with their own recipes.
+EXTRA_OEMESON = "-Dtests=disabled -Dstatic_commands=disabled"
 
 PACKAGECONFIG ??= "tools"
 PACKAGECONFIG[tools] = "-Dexamples=enabled,-Dexamples=disabled,cli11 nlohmann-json"
