@@ -164,7 +164,7 @@ FUSSY_API uint32_t fussy_features(void);
 #define FUSSY_PHASE_POST_INSTALL 8 /* running its hook */
 #define FUSSY_PHASE_RESTORING 9    /* going back, after a failure */
 #define FUSSY_PHASE_DONE 10
-#define FUSSY_PHASE_PACKING 11 /* reading a tree and writing its archive; bytes are the archive's, their total is unknown */
+#define FUSSY_PHASE_PACKING 11 /* packing or signing; bytes are the archive's; packing does not know their total */
 
 /* What the recovery at the start of an operation found: an earlier one had been interrupted. */
 #define FUSSY_RECOVERED_NOTHING 0       /* none had */

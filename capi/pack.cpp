@@ -47,6 +47,7 @@ int32_t fussy_session_pack(fussy_session* session, const char* root, const char*
     options.proof = signing_of(s, how);
     options.log = how.log;
     options.progress = how.progress;
+    options.stop = how.stop;
     copy_text(s.report.path, pack::pack(root, options).native());
   });
 }
@@ -55,7 +56,8 @@ int32_t fussy_session_sign(fussy_session* session, const char* archive) {
   return operate(session, [&](fussy_session& s, const install::options& how) {
     if (archive == nullptr || *archive == '\0')
       refuse("fussy_session_sign", "there is no archive", "pass one that was packed");
-    copy_text(s.report.path, pack::sign(archive, signing_of(s, how)).native());
+    copy_text(s.report.path,
+              pack::sign(archive, signing_of(s, how), {.progress = how.progress, .stop = how.stop}).native());
   });
 }
 

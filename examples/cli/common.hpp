@@ -2,7 +2,6 @@
 #pragma once
 
 #include <sys/time.h>
-#include <syslog.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <fussy/error.hpp>
@@ -23,6 +22,7 @@
 #include <vector>
 
 #include "progress_bar.hpp"
+#include "system_log.hpp"
 #include "terminal.hpp"
 
 #ifndef FUSSY_VERSION
@@ -51,16 +51,18 @@ public:
 };
 
 /// Where a command says what it does. A log as the original wrote it (LEVEL name time message) to a file when one is
-/// named, to syslog when asked; and what matters to a person (warnings and errors, or all with `verbose`, or errors
-/// alone with `quiet`) to stderr, or everything to a listener.
+/// named, to journald or syslog when asked; and what matters to a person (warnings and errors, or all with `verbose`,
+/// or errors alone with `quiet`) to stderr, or everything to a listener.
 class logger {
 public:
   explicit logger(std::string name) : name_(std::move(name)) {}
 
   void open(const std::string& path) { file_ = open_file(path, O_WRONLY | O_CREAT | O_APPEND, 0644); }
-  void open_syslog() {
-    ::openlog(name_.c_str(), LOG_PID, LOG_DAEMON);
-    syslog_ = true;
+  void open_system_log() { system_.emplace(name_); }
+  /// What journald gets beside each message from now on. @param field  its name there
+  void note(std::string_view field, const std::string& value) {
+    const std::lock_guard lock(mutex_);
+    if (!value.empty()) noted_.emplace_back(field, value);
   }
   void be_verbose(bool verbose) { verbose_ = verbose; }
   void be_quiet(bool quiet) { quiet_ = quiet; }
@@ -81,6 +83,8 @@ public:
   /// The end of a command that succeeded.
   void succeed() {
     end_steps();
+    const std::lock_guard lock(mutex_);
+    tell_system(log_level::info, "done", {{"FUSSY_STATUS", "0"}});
     say_held();
   }
 
@@ -105,7 +109,11 @@ public:
   void fail(const error& e) {
     end_steps();
     const std::lock_guard lock(mutex_);
-    keep(log_level::error, printable(e.what()));
+    system_log::fields parts{{"FUSSY_STATUS", std::to_string(exit_status(e.code()))},
+                             {"FUSSY_ERROR", fussy::name(e.code())},
+                             {"FUSSY_CAUSE", fussy::name(e.cause())}};
+    if (!e.parts().output.empty()) parts.emplace_back("FUSSY_OUTPUT", e.parts().output);
+    keep(log_level::error, printable(e.what()), std::move(parts));
     if (listener_) return listener_->failure(e);
     const std::string text = printable(e.what());
     std::erase_if(held_, [&](const std::string& line) { return text.find(line) != text.npos; });
@@ -120,6 +128,7 @@ public:
   }
   progress_sink steps() {
     return [this](const progress& p) {
+      note_step(p.at);
       if (listener_) listener_->step(p);
       if (bar_) bar_->show(p);
       if (lines_) lines_->show(p);
@@ -127,13 +136,27 @@ public:
   }
 
 private:
+  void note_step(phase p) {
+    if (!system_) return;
+    const std::lock_guard lock(mutex_);
+    step_ = p;
+  }
+
   /// In the logs. A log must not be what makes an install fail: a full disk is reported once, by the install itself.
-  void keep(log_level level, const std::string& text) {
+  /// @param more  for journald alone
+  void keep(log_level level, const std::string& text, system_log::fields more = {}) {
     if (file_) {
       const std::string entry = std::string(name(level)) + " " + name_ + " " + now() + " " + text + "\n";
       (void)!::write(file_.get(), entry.data(), entry.size());
     }
-    if (syslog_) ::syslog(priority_of(level), "%s", text.c_str());
+    tell_system(level, text, std::move(more));
+  }
+
+  void tell_system(log_level level, const std::string& text, system_log::fields more) const {
+    if (!system_) return;
+    more.insert(more.end(), noted_.begin(), noted_.end());
+    if (step_) more.emplace_back("FUSSY_PHASE", fussy::name(*step_));
+    system_->write(priority_of(level), text, more);
   }
 
   /// A person who reads gets the three parts one below the other.
@@ -190,7 +213,10 @@ private:
   std::string name_;
   std::mutex mutex_;
   unique_fd file_;
-  bool syslog_ = false, verbose_ = false, quiet_ = false;
+  std::optional<system_log> system_;
+  system_log::fields noted_;
+  std::optional<phase> step_;
+  bool verbose_ = false, quiet_ = false;
   paint paint_{STDERR_FILENO};
   std::vector<std::string> held_;  // errors, until it is known whether the last one says the same
   std::unique_ptr<listener> listener_;

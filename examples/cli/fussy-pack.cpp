@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   signing.add_to(command.app);
 
   return command.run(argc, argv, [&] {
+    says.catch_signals();
     says.begin();
     options.sign = !is_unsigned;
     options.compression = compress == "zstd"    ? codec::format::zstd
@@ -42,7 +43,8 @@ int main(int argc, char** argv) {
       command.log.write(says.verbose() ? std::max(level, log_level::info) : level, line);
     };
     options.progress = command.log.steps();
-    options.proof = signing.proof();
+    options.stop = says.stop();
+    options.proof = signing.proof(says.stop());
     const std::filesystem::path package = pack::pack(root, options);
     says.result(package.string(), cli::package_fields(package, options.sign));
   });

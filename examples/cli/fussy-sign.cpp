@@ -4,6 +4,12 @@
 #include "reporting.hpp"
 #include "signing.hpp"
 
+namespace {
+
+std::string signing_words(fussy::phase p) { return p == fussy::phase::packing ? "signing" : name(p); }
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace fussy;
   cli::command command(
@@ -21,8 +27,10 @@ int main(int argc, char** argv) {
   signing.add_to(command.app);
 
   return command.run(argc, argv, [&] {
-    says.begin();
-    const std::filesystem::path package = pack::sign(filename, signing.proof());
+    says.catch_signals();
+    says.begin(signing_words);
+    const pack::attention attention{.progress = command.log.steps(), .stop = says.stop()};
+    const std::filesystem::path package = pack::sign(filename, signing.proof(says.stop()), attention);
     says.result(package.string(), cli::package_fields(package, true));
   });
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "reporting.hpp"
+#include "stoppable.hpp"
 
 namespace fussy::cli {
 
@@ -48,6 +49,8 @@ public:
     std::signal(SIGXFSZ, SIG_IGN);  // a log or file that may not get larger is an error with a remedy, not our end
     reporting_.catch_signals();
     reporting_.begin(words);
+    reporting_.log().note("FUSSY_TARGET", options_.target.string());
+    reporting_.log().note("FUSSY_PACKAGE", package_);
     options_.log = reporting_.log().sink();
     options_.progress = reporting_.log().steps();
     options_.stop = reporting_.stop();
@@ -61,7 +64,10 @@ public:
   /// Calls `use` with the path, or with a reader on standard input.
   template <class Use>
   auto from_package(const install::options& how, Use&& use) const {
-    if (package_ == "-") return use(any_reader(file_reader(STDIN_FILENO, "standard input")), how);
+    constexpr const char* standard_input = "standard input";
+    if (package_ == "-")
+      return use(any_reader(stoppable_reader(file_reader(STDIN_FILENO, standard_input), standard_input, how.stop)),
+                 how);
     return use(std::filesystem::path(package_), how);
   }
 

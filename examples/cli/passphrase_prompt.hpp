@@ -8,7 +8,10 @@
 
 #include <csignal>
 #include <optional>
+#include <stop_token>
 #include <string>
+
+#include "stoppable.hpp"
 
 namespace fussy::cli {
 
@@ -43,13 +46,14 @@ public:
   }
   explicit operator bool() const noexcept { return is_quiet_; }
 
-  /// Waits for a line. @return false: a signal came instead, and is used up.
-  bool wait() const {
+  /// Waits for a line. @return false: a signal came instead, and is used up; or somebody else took it and asks to stop.
+  bool wait(const std::stop_token& stop) const {
     const unique_fd signals(::signalfd(-1, &ending_, SFD_CLOEXEC | SFD_NONBLOCK));
-    pollfd both[2] = {{tty_, POLLIN, 0}, {signals.get(), POLLIN, 0}};
-    retry_eintr([&] { return ::poll(both, 2, -1); });
+    const stop_event stopped(stop);
+    pollfd all[3] = {{tty_, POLLIN, 0}, {signals.get(), POLLIN, 0}, {stopped.fd(), POLLIN, 0}};
+    retry_eintr([&] { return ::poll(all, 3, -1); });
     signalfd_siginfo signal{};
-    return ::read(signals.get(), &signal, sizeof signal) < 0;
+    return ::read(signals.get(), &signal, sizeof signal) < 0 && !stop.stop_requested();
   }
 
 private:
@@ -61,14 +65,14 @@ private:
 
 /// Asks on the terminal itself, as gpg and ssh do: stdin and stdout may be pipes. Nothing when there is no terminal.
 /// @throws cancelled  Ctrl-C instead of an answer: an error, so that nothing half-done is left behind.
-inline std::optional<std::string> ask_on_terminal(const std::string& question) {
+inline std::optional<std::string> ask_on_terminal(const std::string& question, const std::stop_token& stop) {
   const unique_fd tty(::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
   if (!tty) return std::nullopt;
   file_writer screen(tty.get());
   const quiet_terminal quiet(tty.get());
   if (!quiet) return std::nullopt;
   screen.write(as_bytes(question));
-  const bool answered = quiet.wait();
+  const bool answered = quiet.wait(stop);
   const std::string line = answered ? first_line(file_reader(tty.get(), "terminal")) : std::string();
   screen.write(as_bytes("\n"));
   if (answered) return line;

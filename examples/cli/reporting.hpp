@@ -86,7 +86,7 @@ public:
   }
   void add_logs() {
     command_.app.add_option("-l,--logfile", logfile_, "Append a log to this file")->type_name("FILE");
-    command_.app.add_flag("--syslog", syslog_, "Send the log to syslog (or journald) as well");
+    command_.app.add_flag("--syslog", syslog_, "Send the log to journald (or syslog) as well");
   }
 
   /// Once the command line is known.
@@ -96,7 +96,7 @@ public:
     log.be_verbose(verbose_);
     if (json_) log.tell(std::make_unique<event_writer>());
     if (!logfile_.empty()) log.open(logfile_);
-    if (syslog_) log.open_syslog();
+    if (syslog_) log.open_system_log();
     log.show_steps(words);
   }
   /// Signals ask the work to stop from now on. For work that obeys stop(), before begin().
@@ -109,6 +109,10 @@ public:
   /// What the command was called for: a line for scripts, or an event. @param line  nothing is printed when it is empty
   void result(std::string_view line, const cli::json& fields) {
     command_.log.end_steps();
+    for (const auto& [field, journals] :
+         {std::pair("version", "FUSSY_VERSION"), std::pair("previous", "FUSSY_PREVIOUS")})
+      if (const auto found = fields.find(field); found != fields.end() && found->is_string())
+        command_.log.note(journals, found->get<std::string>());
     if (!json_) {
       if (!line.empty()) print_result(line);
     } else if (!event_writer::result(fields)) {

@@ -35,7 +35,8 @@ public:
     app.add_option("--passphrase-fd", passphrase_fd_, "Descriptor to read that line from")->type_name("N");
   }
 
-  pack::signing proof() const {
+  /// @param stop  ends the wait for a passphrase.
+  pack::signing proof(const std::stop_token& stop) const {
     pack::signing p;
     if (signer_ == "gpg") {
       if (!passphrase_file_.empty() || passphrase_fd_ >= 0)
@@ -49,20 +50,20 @@ public:
     p.how.recipients = recipients_;
     p.how.armor = armor_;
     if (const auto epoch = source_date_epoch()) p.how.time = openpgp::time_point(std::chrono::seconds(*epoch));
-    p.passphrase = passphrases();
+    p.passphrase = passphrases(stop);
     return p;
   }
 
 private:
   /// Read at once, so that a file that is not there is told as such; several protected keys share the line.
-  openpgp::passphrase_callback passphrases() const {
+  openpgp::passphrase_callback passphrases(const std::stop_token& stop) const {
     std::optional<std::string> line;
     if (!passphrase_file_.empty())
-      line = first_line(file_reader(passphrase_file_));
+      line = first_line(stoppable_reader(file_reader(std::filesystem::path(passphrase_file_)), passphrase_file_, stop));
     else if (passphrase_fd_ >= 0)
-      line = first_line(file_reader(passphrase_fd_, "passphrase descriptor"));
-    return [line](const openpgp::fingerprint& key) {
-      return line ? line : ask_on_terminal("Passphrase for key " + key.hex() + ": ");
+      line = first_line(stoppable_reader(file_reader(passphrase_fd_, "passphrase descriptor"), "the passphrase", stop));
+    return [line, stop](const openpgp::fingerprint& key) {
+      return line ? line : ask_on_terminal("Passphrase for key " + key.hex() + ": ", stop);
     };
   }
 

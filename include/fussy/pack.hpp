@@ -1,7 +1,7 @@
 /// @file pack.hpp  Building a package: one directory becomes one compressed, signed and perhaps encrypted file.
 /// Threads: distinct calls are independent.
 /// Errors:  fussy::error: usage (a root that may not be packed), not_found, no_secret_key, no_recipient_key,
-///          bad_passphrase, no_space, io; with gpg also missing_program, cancelled, process_failed; std::bad_alloc. A
+///          bad_passphrase, no_space, io, cancelled; with gpg also missing_program, process_failed; std::bad_alloc. A
 ///          failed call leaves no file and no directory behind.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,13 @@ struct options {
   bool root_owner = false;                    ///< all files belong to 0:0 in the archive, whoever packs them
   log_sink log{};
   progress_sink progress{};
+  std::stop_token stop{};  ///< obeyed until the package gets its name: throws cancelled, nothing stays
+};
+
+/// What a caller hears of signing, and how it can end that.
+struct attention {
+  progress_sink progress{};  ///< phase::packing; its bytes are those of all passes over the file
+  std::stop_token stop{};    ///< obeyed until the package gets its name: throws cancelled, the file stays as it was
 };
 
 /// Packs the directory `root`. Its name is the one top-level name in the archive and the version's name on a device.
@@ -55,7 +63,7 @@ std::filesystem::path pack(const std::filesystem::path& root, const options& opt
 /// @throws usage  the package is signed by these keys already, or is encrypted; gpg is asked to add to a package, which
 ///                it cannot. Of what proves the package: every 20xx code.
 /// @return path of the package.
-std::filesystem::path sign(const std::filesystem::path& file, const signing& proof);
+std::filesystem::path sign(const std::filesystem::path& file, const signing& proof, const attention& to = {});
 
 /// $GNUPGHOME, else ~/.gnupg.
 std::filesystem::path default_keyring();

@@ -21,7 +21,7 @@ enum class phase : int {
   post_install = 8,
   restoring = 9,  ///< going back, after a failure
   done = 10,
-  packing = 11,   ///< reading a tree and writing its archive; bytes are those of the archive, their total is not known
+  packing = 11,   ///< writing a package, of a tree (the total is not known) or of an archive or package to be signed
 };
 
 constexpr const char* name(phase p) noexcept {
@@ -44,7 +44,7 @@ constexpr const char* name(phase p) noexcept {
 
 struct progress {
   phase at = phase::waiting;
-  std::uint64_t done = 0;   ///< bytes of the package read in this phase
+  std::uint64_t done = 0;   ///< bytes of the package read in this phase; of the archive, when packing
   std::uint64_t total = 0;  ///< bytes it has, 0 when not known (a stream) or not counted (other phases)
 };
 

@@ -69,7 +69,7 @@ public:
 
 private:
   any_reader watched(any_reader from, phase at) {
-    return watched_reader(std::move(from), at, file_.size(), how_.progress, how_.stop);
+    return base::watched_reader(std::move(from), {.at = at, .total = file_.size()}, how_.progress, how_.stop);
   }
 
   void prove() {

@@ -70,9 +70,11 @@ public:
     const auto keys = load_keys();
     if (!file.is_regular()) return from(file.reader(), keys, 0);
     if (how_.policy.unpack == openpgp::policy::unpack_when::early) return from(file.reader(), keys, file.size());
-    const auto proof = openpgp::verify(
-        watched_reader(file.reader_for_proof(), phase::verifying, file.size(), how_.progress, how_.stop) | read_ahead{},
-        keys, how_.policy);
+    const auto proof =
+        openpgp::verify(base::watched_reader(file.reader_for_proof(), {.at = phase::verifying, .total = file.size()},
+                                             how_.progress, how_.stop) |
+                            read_ahead{},
+                        keys, how_.policy);
     file.proven();
     return unpack_and_enable([&](transaction& tx) { return stage_proven(tx, file, keys, proof); });
   }
@@ -105,7 +107,8 @@ private:
            .remedy = "install from a file, or allow unpack = streams_early"});
     return unpack_and_enable([&](transaction& tx) {
       return tx.stage(openpgp::message_reader(
-          watched_reader(std::move(package), phase::unpacking, size, how_.progress, how_.stop), keys, how_.policy));
+          base::watched_reader(std::move(package), {.at = phase::unpacking, .total = size}, how_.progress, how_.stop),
+          keys, how_.policy));
     });
   }
 
@@ -113,8 +116,9 @@ private:
                                    const openpgp::verification& proof) {
     check_space(tx, file, keys, proof.content_size());
     auto tree = tx.stage(openpgp::message_reader(
-        watched_reader(file.reader_of_proven(), phase::unpacking, file.size(), how_.progress, how_.stop), keys,
-        how_.policy));
+        base::watched_reader(file.reader_of_proven(), {.at = phase::unpacking, .total = file.size()}, how_.progress,
+                             how_.stop),
+        keys, how_.policy));
     if (tree.evidence().content_size() != proof.content_size())
       throw error(errc::package_changed,
                   {.what = "cannot use package " + file.path(), .why = "its content changed", .path = file.path()});

@@ -7,21 +7,6 @@
 
 namespace fussy::install {
 
-// ---- Watching ---------------------------------------------------------------------------------------------------------
-
-std::size_t watched_reader::read(byte_span room) {
-  if (stop_.stop_requested())
-    throw error(errc::cancelled, {.what = "reading the package", .why = "the caller asked to stop"});
-  const std::size_t n = upstream_.read(room);
-  state_.done += n;
-  if (sink_ && (state_.done >= next_report_ || n == 0)) {
-    sink_(state_);
-    next_report_ =
-        state_.done + std::max<std::uint64_t>(state_.total / 100, 1 << 20);  // some hundred calls, not millions
-  }
-  return n;
-}
-
 // ---- A file, proven first ---------------------------------------------------------------------------------------------
 
 namespace {

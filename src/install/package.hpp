@@ -3,36 +3,16 @@
 #pragma once
 
 #include <fussy/io.hpp>
-#include <fussy/progress.hpp>
+#include "base/watched.hpp"
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <stop_token>
 #include <string>
 #include <vector>
 
 namespace fussy::install {
-
-/// Passes octets on, says how far it is, stops when asked to.
-class watched_reader {
-public:
-  watched_reader(any_reader upstream, phase at, std::uint64_t total, progress_sink sink, std::stop_token stop)
-      : upstream_(std::move(upstream)),
-        state_{.at = at, .done = 0, .total = total},
-        sink_(std::move(sink)),
-        stop_(std::move(stop)) {}
-
-  std::size_t read(byte_span room);
-
-private:
-  any_reader upstream_;
-  progress state_;
-  std::uint64_t next_report_ = 0;
-  progress_sink sink_;
-  std::stop_token stop_;
-};
 
 /// A package in a regular file, opened once. It is read for its proof first; what is read after that is compared with
 /// what was proven, block by block, before anybody sees it.

@@ -26,7 +26,7 @@ report unpack_message(openpgp::message_reader message, const std::filesystem::pa
 }
 
 any_reader watched(any_reader package, phase at, std::uint64_t size, const options& how) {
-  return watched_reader(std::move(package), at, size, how.progress, how.stop);
+  return base::watched_reader(std::move(package), {.at = at, .total = size}, how.progress, how.stop);
 }
 
 openpgp::keyring load_keys(const options& how) {

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdlib>
 
 namespace fussy::pack {
@@ -108,7 +109,12 @@ std::string remedy_for(errc code) {
   }
 }
 
+[[noreturn]] void stopped(const std::string& what, const std::string& why) {
+  throw error(errc::cancelled, {.what = what, .why = why, .remedy = "start it again when it suits"});
+}
+
 [[noreturn]] void gpg_failed(const std::string& what, const nbio::result& run) {
+  if (run.cancelled) stopped(what, "the caller asked to stop");
   const nbio::stage_report* culprit = run.culprit();
   if (culprit == nullptr || !culprit->is_process) {
     run.check();
@@ -121,6 +127,9 @@ std::string remedy_for(errc code) {
                                         .remedy = "install GnuPG, or sign without --signer gpg",
                                         .system = not_started});
   if (not_started != 0) run.check();
+  // Ctrl-C on a terminal reaches gpg as well, which may be faster than the caller.
+  if (const int by = culprit->st.signal; by == SIGINT || by == SIGTERM || by == SIGHUP)
+    stopped(what, fmt::format("gpg was told to end (signal {})", by));
   const gpg_messages messages = messages_of(culprit->err);
   const errc code = code_of(messages);
   const auto lines = split(messages.text, '\n');
@@ -186,11 +195,13 @@ constexpr purpose to_sign{"--list-secret-keys", 'S', errc::no_secret_key, "sign 
 constexpr purpose to_encrypt{"--list-keys", 'E', errc::no_recipient_key, "encrypt for", "for encryption"};
 
 /// @param said  gets what gpg says to people, for when there is nothing.
-std::vector<listed_certificate> list(const signing& proof, const purpose& p, const std::string& name,
-                                     std::string& said) {
+std::vector<listed_certificate> list(const signing& proof, const purpose& p, const std::string& name, std::string& said,
+                                     const std::stop_token& stop) {
   // Fingerprints of subkeys come when they are asked for twice.
-  const nbio::result run =
-      gpg(proof, {"--with-colons", "--with-fingerprint", "--with-fingerprint", p.list, "--", name}).any_exit().run();
+  const nbio::result run = gpg(proof, {"--with-colons", "--with-fingerprint", "--with-fingerprint", p.list, "--", name})
+                               .any_exit()
+                               .stop(stop)
+                               .run();
   if (!run) gpg_failed(fmt::format("cannot {} \"{}\"", p.verb, name), run);
   said = messages_of(run.stages.front().err).text;
   return parse_listing(run.out);
@@ -228,12 +239,12 @@ std::string why_unusable(const listed_certificate& certificate, const purpose& p
 }
 
 /// The one certificate that a name means, as message_writer finds it in a key ring: gpg itself would take the first.
-std::string resolve(const signing& proof, const purpose& p, const std::string& name) {
+std::string resolve(const signing& proof, const purpose& p, const std::string& name, const std::stop_token& stop) {
   const bool is_address = name.find('@') != std::string::npos && !name.starts_with('<');
   std::vector<listed_certificate> found;
   std::string said;
-  if (is_address) found = list(proof, p, "<" + name + ">", said);
-  if (found.empty()) found = list(proof, p, name, said);
+  if (is_address) found = list(proof, p, "<" + name + ">", said, stop);
+  if (found.empty()) found = list(proof, p, name, said, stop);
   std::string against;
   std::vector<const listed_certificate*> fitting;
   for (const listed_certificate& certificate : found) {
@@ -255,7 +266,7 @@ std::string resolve(const signing& proof, const purpose& p, const std::string& n
                           .output = found.empty() ? said : std::string()});
 }
 
-arguments how_to_sign(const signing& proof) {
+arguments how_to_sign(const signing& proof, const std::stop_token& stop) {
   const openpgp::sign_options& how = proof.how;
   // Everything in the key ring is trusted, as without gpg; the content is compressed already.
   arguments options{"--trust-model", "always", "--compress-algo", "none"};
@@ -264,16 +275,16 @@ arguments how_to_sign(const signing& proof) {
   if (how.armor) options.emplace_back("--armor");
   if (how.sign) options.emplace_back("--sign");
   for (const std::string& name : how.signers)
-    options.insert(options.end(), {"--local-user", resolve(proof, to_sign, name)});
+    options.insert(options.end(), {"--local-user", resolve(proof, to_sign, name, stop)});
   if (!how.recipients.empty()) options.emplace_back("--encrypt");
   for (const std::string& name : how.recipients)
-    options.insert(options.end(), {"--recipient", resolve(proof, to_encrypt, name)});
+    options.insert(options.end(), {"--recipient", resolve(proof, to_encrypt, name, stop)});
   return options;
 }
 
 }  // namespace
 
-void sign_with_gpg(int to, const signing& proof, const content_producer& content) {
+void sign_with_gpg(int to, const signing& proof, const content_producer& content, const std::stop_token& stop) {
   if (!proof.keyring.empty() && !std::filesystem::is_directory(proof.keyring))
     throw error(errc::keyring_unusable, {.what = "cannot sign with gpg",
                                          .why = proof.keyring.string() + " is no directory",
@@ -283,8 +294,9 @@ void sign_with_gpg(int to, const signing& proof, const content_producer& content
     any_writer into = by_reference(out);
     content(into);
   };
-  const nbio::process signer = gpg(proof, how_to_sign(proof));
-  const nbio::result run = (nbio::borrow(nbio::view()) | nbio::on_thread(produce) | signer | nbio::fd(to)).run();
+  const nbio::process signer = gpg(proof, how_to_sign(proof, stop));
+  const nbio::result run =
+      (nbio::borrow(nbio::view()) | nbio::on_thread(produce) | signer | nbio::fd(to)).stop(stop).run();
   if (!run) gpg_failed("cannot sign with gpg", run);
 }
 

@@ -7,6 +7,7 @@
 #include <fussy/pack.hpp>
 
 #include <functional>
+#include <stop_token>
 
 namespace fussy::pack {
 
@@ -15,6 +16,7 @@ using content_producer = std::function<void(any_writer&)>;
 
 /// Lets gpg sign, and encrypt where there are recipients, what `content` writes. Its agent asks for PIN or passphrase.
 /// @param to  descriptor that gpg writes the message to.
-void sign_with_gpg(int to, const signing& proof, const content_producer& content);
+/// @param stop  ends gpg, too, also while it waits for a PIN.
+void sign_with_gpg(int to, const signing& proof, const content_producer& content, const std::stop_token& stop);
 
 }  // namespace fussy::pack

@@ -2,6 +2,7 @@
 #include <fussy/pack.hpp>
 
 #include "base/temporary.hpp"
+#include "base/watched.hpp"
 #include "pack/gpg.hpp"
 
 #include <fmt/format.h>
@@ -108,32 +109,14 @@ openpgp::keyring load_keyring(const signing& proof) {
 }
 
 /// Lets `content` write so that it arrives in the file signed and encrypted as asked.
-void with_proof(const atomic_file& to, const signing& proof, const content_producer& content) {
-  if (proof.by == signing::program::gpg) return sign_with_gpg(to.fd(), proof, content);
+void with_proof(const atomic_file& to, const signing& proof, const content_producer& content,
+                const std::stop_token& stop) {
+  if (proof.by == signing::program::gpg) return sign_with_gpg(to.fd(), proof, content, stop);
   openpgp::message_writer message(to.writer(), load_keyring(proof), proof.how);
   any_writer into = by_reference(message);
   content(into);
   message.finish();
 }
-
-/// Passes octets on, and says how many.
-class watched_writer {
-public:
-  watched_writer(any_writer to, progress_sink sink) : to_(std::move(to)), sink_(std::move(sink)) {}
-  void write(byte_view bytes) {
-    to_.write(bytes);
-    state_.done += bytes.size();
-    if (!sink_ || state_.done < next_) return;
-    sink_(state_);
-    next_ = state_.done + (1 << 20);
-  }
-
-private:
-  any_writer to_;
-  progress_sink sink_;
-  progress state_{.at = phase::packing};
-  std::uint64_t next_ = 0;
-};
 
 void write_archive(any_writer& to, const fs::path& real, const std::string& name, const options& opts) {
   archive::create_options how;
@@ -143,9 +126,12 @@ void write_archive(any_writer& to, const fs::path& real, const std::string& name
   how.root_owner = opts.root_owner;
   how.log = opts.log;
   codec::compressor compressed{by_reference(to), opts.compression, opts.level};
-  any_writer tar = watched_writer(by_reference(compressed), opts.progress);
+  any_writer below = by_reference(compressed);
+  base::watched_writer watched(std::move(below), {.at = phase::packing}, opts.progress, opts.stop);
+  any_writer tar = by_reference(watched);
   archive::create(tar, real, name, how);
   compressed.finish();
+  watched.finish();
 }
 
 }  // namespace
@@ -184,11 +170,12 @@ fs::path pack(const fs::path& root, const options& opts) {
   atomic_file file(path);
   const auto archive = [&](any_writer& to) { write_archive(to, real, name, opts); };
   if (opts.sign) {
-    with_proof(file, opts.proof, archive);
+    with_proof(file, opts.proof, archive, opts.stop);
   } else {
     any_writer into = file.writer();
     archive(into);
   }
+  base::obey(opts.stop, "writing the package");
   file.commit();
   if (fresh) fresh->keep();
   return path;
@@ -200,7 +187,7 @@ bool is_packet(byte_view head) { return !head.empty() && (head[0] & std::byte{0x
 
 /// One pass to add, one for the proof of what was there, and one for the proof of what came out: that one decides, as
 /// the file could have changed in between.
-fs::path add_signature(const fs::path& package, bool armored, const signing& proof) {
+fs::path add_signature(const fs::path& package, bool armored, const signing& proof, const attention& to) {
   if (proof.by == signing::program::gpg)
     throw error(errc::usage, {.what = "cannot add a signature to " + package.string(),
                               .why = "gpg cannot add to a finished package",
@@ -210,13 +197,18 @@ fs::path add_signature(const fs::path& package, bool armored, const signing& pro
   openpgp::sign_options how = proof.how;
   how.armor = armored;
   atomic_file both(package);
-  openpgp::add_signatures(file_reader(package), both.writer(), keys, how);
-
-  const std::size_t before = openpgp::verify(file_reader(package), keys).signers().size();
+  const auto watched = [&to](const fs::path& file, std::uint64_t done, std::uint64_t total) {
+    return base::watched_reader(file_reader(file), {.at = phase::packing, .done = done, .total = total}, to.progress,
+                                to.stop);
+  };
+  const std::uint64_t size = fs::file_size(package);
+  openpgp::add_signatures(watched(package, 0, 3 * size), both.writer(), keys, how);
+  const std::size_t before = openpgp::verify(watched(package, size, 3 * size), keys).signers().size();
   openpgp::policy rules;
   rules.min_signers = static_cast<unsigned>(before + std::max<std::size_t>(how.signers.size(), 1));
   try {
-    openpgp::verify(file_reader(both.written()), keys, rules);
+    const std::uint64_t total = 2 * size + fs::file_size(both.written());
+    openpgp::verify(watched(both.written(), 2 * size, total), keys, rules);
   } catch (const error& e) {
     if (e.code() != errc::too_few_signers) throw;
     throw error(errc::usage, {.what = "cannot add a signature to " + package.string(),
@@ -224,18 +216,19 @@ fs::path add_signature(const fs::path& package, bool armored, const signing& pro
                               .remedy = "name another key",
                               .path = package.string()});
   }
+  base::obey(to.stop, "signing the package");
   both.commit();
   return package;
 }
 
 }  // namespace
 
-fs::path sign(const fs::path& file, const signing& proof) {
+fs::path sign(const fs::path& file, const signing& proof, const attention& to) {
   file_reader from(file);
   std::array<std::byte, 8> room{};
   const byte_view head = byte_view(room).first(read_full(from, room));
   const bool armored = as_text(head).starts_with("-----");
-  if (armored || is_packet(head)) return add_signature(fs::absolute(file), armored, proof);
+  if (armored || is_packet(head)) return add_signature(fs::absolute(file), armored, proof, to);
   if (!codec::sniff(head)) {
     throw error(errc::usage, {.what = "cannot sign " + file.string(),
                               .why = "it is neither a compressed archive nor a package",
@@ -244,10 +237,16 @@ fs::path sign(const fs::path& file, const signing& proof) {
   }
   const fs::path path = fs::absolute(file).string() + suffix_of(proof.how);
   atomic_file package(path);
-  with_proof(package, proof, [&](any_writer& to) {
-    to.write(head);
-    copy(from, to);
-  });
+  const auto archive = [&](any_writer& into) {
+    any_writer below = by_reference(into);
+    base::watched_writer watched(std::move(below), {.at = phase::packing, .total = fs::file_size(file)}, to.progress,
+                                 to.stop);
+    watched.write(head);
+    copy(from, watched);
+    watched.finish();
+  };
+  with_proof(package, proof, archive, to.stop);
+  base::obey(to.stop, "signing the package");
   package.commit();
   if (::unlink(file.c_str()) != 0) throw system_error("cannot remove the unsigned", errno, file.string());
   return path;

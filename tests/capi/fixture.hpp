@@ -26,6 +26,16 @@ inline void shell(const std::string& command) {
     throw std::runtime_error("failed: " + command);
 }
 
+/// What a directory holds, in order, a line for each.
+inline std::string names_in(const std::filesystem::path& directory, const std::string& but = "") {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    if (entry.path().filename() != but) names.insert(entry.path().filename().string());
+  std::string all;
+  for (const std::string& name : names) all += name + "\n";
+  return all;
+}
+
 class vendor {
 public:
   explicit vendor(const std::string& passphrase = "", const std::string& algorithm = "ed25519",
@@ -97,6 +107,7 @@ public:
   ~device() { fussy_session_free(session_); }
 
   operator fussy_session*() const { return session_; }  // NOLINT: it stands for its session
+  fussy_session* get() const { return session_; }
   std::string target() const { return directory_.path().string(); }
   std::string current() const {
     std::error_code none;
@@ -132,14 +143,7 @@ public:
     return text;
   }
   /// Everything that is not private to the library, by name.
-  std::string listing() const {
-    std::set<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
-      if (entry.path().filename() != ".fussy") names.insert(entry.path().filename().string());
-    std::string all;
-    for (const std::string& name : names) all += name + "\n";
-    return all;
-  }
+  std::string listing() const { return names_in(directory_.path(), ".fussy"); }
   bool has_litter() const {
     const auto staging = directory_ / ".fussy" / "staging";
     return std::filesystem::exists(staging) && !std::filesystem::is_empty(staging);

@@ -920,6 +920,54 @@ TEST_CASE(
   CHECK(d.install(archive + ".gpg") == FUSSY_OK);
 }
 
+TEST_CASE("packing that is cancelled leaves nothing, and an older package of its name stays") {
+  if ((fussy_features() & FUSSY_FEATURE_PACK) == 0) return;
+  device d;
+  temporary_directory out;
+  std::filesystem::create_directory(out / "fw-c");
+  std::ofstream(out / "fw-c" / "app") << "packed from C\n";
+  std::filesystem::create_directory(out / "packages");
+  std::ofstream(out / "packages" / "fw-c.tar.gz.gpg") << "older";
+  fussy_session_set_keyring(d, the_vendor().home().c_str());
+  const auto cancel = [](void* user, int32_t, const char*) { fussy_session_cancel(static_cast<device*>(user)->get()); };
+  fussy_session_set_log(d, cancel, &d);  // each file that is packed is logged
+  CHECK(fussy_session_pack(d, (out / "fw-c").c_str(), (out / "packages").c_str(), 1) == FUSSY_CANCELLED);
+  CHECK(fussy_status_exit_code(d.report().status) == 2);
+  CHECK(names_in(out / "packages") == "fw-c.tar.gz.gpg\n");
+  CHECK(slurp(out / "packages" / "fw-c.tar.gz.gpg") == "older");
+  fussy_session_clear_cancel(d);
+  fussy_session_set_log(d, nullptr, nullptr);
+  REQUIRE(fussy_session_pack(d, (out / "fw-c").c_str(), (out / "packages").c_str(), 1) == FUSSY_OK);
+  CHECK(names_in(out / "packages") == "fw-c.tar.gz.gpg\n");
+  CHECK(slurp(out / "packages" / "fw-c.tar.gz.gpg") != "older");
+}
+
+TEST_CASE("signing that is cancelled leaves the archive as it was, and an older package of its name stays") {
+  if ((fussy_features() & FUSSY_FEATURE_PACK) == 0) return;
+  device d;
+  vendor locked("the passphrase");
+  temporary_directory out;
+  std::filesystem::create_directory(out / "fw-c");
+  std::ofstream(out / "fw-c" / "app") << "packed here, signed there\n";
+  REQUIRE(fussy_session_pack(d, (out / "fw-c").c_str(), (out / "packages").c_str(), 0) != FUSSY_OK);  // no directory
+  std::filesystem::create_directory(out / "packages");
+  REQUIRE(fussy_session_pack(d, (out / "fw-c").c_str(), (out / "packages").c_str(), 0) == FUSSY_OK);
+  const std::string archive = d.report().path, before = slurp(archive);
+  std::ofstream(archive + ".gpg") << "older";
+  fussy_session_set_keyring(d, locked.home().c_str());
+  // The host knows the passphrase, and at the same time somebody cancels.
+  const auto ask = [](void* user, const char*, char* buffer, uint64_t) -> int64_t {
+    fussy_session_cancel(static_cast<device*>(user)->get());
+    std::memcpy(buffer, "the passphrase", 14);
+    return 14;
+  };
+  fussy_session_set_passphrase(d, ask, &d);
+  CHECK(fussy_session_sign(d, archive.c_str()) == FUSSY_CANCELLED);
+  CHECK(names_in(out / "packages") == "fw-c.tar.gz\nfw-c.tar.gz.gpg\n");
+  CHECK(slurp(archive) == before);
+  CHECK(slurp(archive + ".gpg") == "older");
+}
+
 TEST_CASE("every setting of a session reaches what it is for") {
   device d;
   const std::string package = the_vendor().package("fw-1");

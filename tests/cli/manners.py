@@ -1,11 +1,14 @@
 """How the commands behave towards people, programs and logs: on a terminal, in a pipe, with --json, --dry-run, signals."""
+import contextlib
 import fcntl
+import glob
 import io
 import json
 import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -165,6 +168,31 @@ def _(t):
     check(re.search(r"\x1b\[[0-9;]*m", coloured.text), "no colours")
 
 
+@sentence("fussy-sign shows how far it is: a bar on a terminal that only grows, one line elsewhere, progress with --json")
+def _(t):
+    vendor = {"GNUPGHOME": Keys.get().vendor}
+    archive = t.must("fussy-pack", "-r", large(t, size=60_000_000), "-u", "--level", "1").out.strip()
+    first = Terminal(t, "fussy-sign", "-k", ED, archive, columns=100, stdout=subprocess.DEVNULL, env=vendor).finish()
+    package = archive + ".gpg"
+    further = Terminal(t, "fussy-sign", "-k", RSA, package, columns=100, stdout=subprocess.DEVNULL, env=vendor).finish()
+    for seen, total in ((first, os.path.getsize(package)), (further, 3 * os.path.getsize(package))):  # further: three passes
+        equal((seen.code, seen.shown()), (0, []), seen.text)
+        bars = [re.match(r"signing +\[#*-*\] +(\d+)%  +[\d.]+ \w+/([\d.]+) MiB", d) for d in seen.drawings()]
+        check(bars and all(bars), seen.drawings())
+        shares = [int(bar[1]) for bar in bars]
+        equal(shares, sorted(shares))
+        check(abs(float(bars[-1][2]) - total / (1 << 20)) < 0.2, f"{bars[-1][0]}, and it has {total}")
+    again = t.must("fussy-pack", "-r", sample(t, "firmware-2"), "-u").out.strip()
+    plain = t.must("fussy-sign", "-k", ED, again, env=vendor)
+    check(re.fullmatch(r"fussy-sign: signing [\d.]+ KiB\n", plain.err), plain.err)
+    equal(t.must("fussy-sign", "-k", RSA, again + ".gpg", "-q", env=vendor).err, "")
+    third = make_package(t, t.at("firmware-2"), "-u", RSA, "--sign")
+    *steps, result = events(t.must("fussy-sign", "-k", ED, third, "--json", env=vendor).out)
+    counts = [(e["phase"], e["done"]) for e in steps if e["event"] == "progress"]
+    check(len(counts) >= 3 and counts == sorted(counts) and {p for p, _ in counts} == {"packing"}, counts)
+    equal((steps[-1]["done"], result["event"]), (steps[-1]["total"], "result"))
+
+
 @sentence("an error on a terminal has what, why, hint and code one below the other, in colour; in a pipe it is one line")
 def _(t):
     keys = Keys.get()
@@ -311,20 +339,108 @@ def _(t):
 # ---- Logs --------------------------------------------------------------------------------------------------------------
 
 
-@sentence("--syslog sends what the log file gets to /dev/log, with the command's name and a priority")
-def _(t):
+def with_logs(t, argv, journal=None, devices=None):
+    """Runs a command where journald's socket, or /dev/log, is one of ours, and nothing else listens."""
     if t.run("unshare", "-m", "true").code != 0:
         raise Skipped("this needs the right to mount")
+    mounts = ["mount -t tmpfs none /run"]
+    if journal:
+        mounts += ["mkdir -p /run/systemd/journal", f"mount --bind '{journal}' /run/systemd/journal"]
+    if devices:
+        mounts += [f"mount --bind '{devices}' /dev"]
+    command = shlex.join([os.path.join(t.commands, argv[0]), *argv[1:]])
+    return t.run("unshare", "-m", "sh", "-c", " && ".join([*mounts, f"exec {command}"]))
+
+
+@contextlib.contextmanager
+def listening(path):
+    """A datagram socket at this path, and what it gets until nothing more comes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        log.bind(path)
+
+        def received():
+            log.setblocking(False)
+            got = []
+            while True:
+                try:
+                    got.append(log.recv(1 << 20))
+                except BlockingIOError:
+                    return got
+
+        yield received
+
+
+def fields_of(entry):
+    """Reads an entry as journald does: NAME=value, or NAME, size in 64 bits and value. A name may come once."""
+    fields = {}
+    while entry:
+        line, _, rest = entry.partition(b"\n")
+        name, equals, value = line.partition(b"=")
+        if not equals:
+            size = struct.unpack("<Q", rest[:8])[0]
+            value, entry = rest[8:8 + size], rest[8 + size:]
+            check(entry[:1] == b"\n", f"no line end after {name}")
+            entry = entry[1:]
+        else:
+            entry = rest
+        check(re.fullmatch(rb"[A-Z][A-Z0-9_]{0,63}", name), f"journald takes no such name: {name}")
+        check(name.decode() not in fields, f"{name} twice")
+        fields[name.decode()] = value.decode()
+    return fields
+
+
+@sentence("--syslog gives journald each line of the log with fields: what works on what, how far it was, and in the end its result")
+def _(t):
+    os.mkdir(t.at("journal"))
+    root = sample(t)
+    t.write("firmware-1/.post-install", "#!/bin/sh\necho hook speaks\n", 0o755)
+    package = signed(t, root)
+    with listening(t.at("journal", "socket")) as received:
+        done = with_logs(t, installing(t, package, "--syslog", "-l", t.at("log.txt")), journal=t.at("journal"))
+        equal(done.code, 0, repr(done))
+        seen = [fields_of(entry) for entry in received()]
+    with open(t.at("log.txt")) as f:
+        logged = [line.split(None, 4) for line in f.read().splitlines()]
+    equal([e["MESSAGE"] for e in seen], [message for *_, message in logged] + ["done"])
+    priority = {"ERROR": "3", "WARNING": "4", "INFO": "6", "DEBUG": "7"}
+    equal([e["PRIORITY"] for e in seen], [priority[level] for level, *_ in logged] + ["6"])
+    for entry in seen:
+        equal((entry["SYSLOG_IDENTIFIER"], entry["SYSLOG_FACILITY"]), ("fussy-install", "3"))
+        equal((entry["FUSSY_TARGET"], entry["FUSSY_PACKAGE"]), (target(t), package))
+    equal(len({e["SYSLOG_PID"] for e in seen}), 1)
+    hook = next(e for e in seen if "hook speaks" in e["MESSAGE"])
+    equal(hook["FUSSY_PHASE"], "post-install")
+    check("FUSSY_STATUS" not in hook, hook)
+    equal((seen[-1]["FUSSY_STATUS"], seen[-1]["FUSSY_VERSION"]), ("0", "firmware-1"))
+
+
+@sentence("--syslog gives journald a failure with status, code, cause and all lines of the hook's output")
+def _(t):
+    os.mkdir(t.at("journal"))
+    t.must(*installing(t, signed(t, sample(t))))
+    root = sample(t, "firmware-2")
+    t.write("firmware-2/.post-install", "#!/bin/sh\necho no such luck\necho FUSSY_STATUS=0\nexit 7\n", 0o755)
+    odd = os.path.join(t.path, "odd\nFUSSY_ODD=1.gpg")  # a name may hold what would be a field of its own
+    os.rename(signed(t, root), odd)
+    with listening(t.at("journal", "socket")) as received:
+        done = with_logs(t, installing(t, odd, "--syslog"), journal=t.at("journal"))
+        equal(done.code, 3, repr(done))
+        last = [fields_of(entry) for entry in received()][-1]
+    equal([last[f] for f in ("PRIORITY", "FUSSY_STATUS", "FUSSY_ERROR", "FUSSY_CAUSE")], ["3", "3", "reverted", "process_failed"])
+    check("no such luck\nFUSSY_STATUS=0" in last["FUSSY_OUTPUT"], last)
+    equal((last["FUSSY_PACKAGE"], "FUSSY_ODD" in last), (odd, False))
+
+
+@sentence("--syslog without a journald sends what the log file gets to /dev/log, with the command's name and a priority")
+def _(t):
     os.mkdir(t.at("dev"))
     t.write("dev/null")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
-        log.bind(t.at("dev", "log"))
-        log.settimeout(10)
+    with listening(t.at("dev", "log")) as received:
         noise = t.write("noise", "noise")
-        command = " ".join(["exec", os.path.join(t.commands, "fussy-install"), *installing(t, noise, "--syslog", "-l", t.at("log.txt"))[1:]])
-        done = t.run("unshare", "-m", "sh", "-c", f"mount --bind '{t.at('dev')}' /dev && {command}")
+        done = with_logs(t, installing(t, noise, "--syslog", "-l", t.at("log.txt")), devices=t.at("dev"))
         equal(done.code, 20, repr(done))
-        line = log.recv(65536).decode()
+        line = received()[-1].decode()
     check(re.match(r"<27>.* fussy-install\[\d+\]: ", line), line)  # facility daemon (3), severity error (3)
     with open(t.at("log.txt")) as f:
         logged = f.read().splitlines()[-1]
@@ -747,6 +863,23 @@ def _(t):
         shutil.rmtree(t.at("target"))
         for name in ("firmware-1", "firmware-2"):
             shutil.rmtree(t.at(name))
+
+
+@sentence("SIGINT and SIGTERM end the wait for a package on standard input that never comes")
+def _(t):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen([os.path.join(t.commands, "fussy-install"), "-k", Keys.get().device, "-t", target(t), "-", "--json"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": t.temporary}) as running:
+            end = time.monotonic() + 30
+            while not glob.glob(t.at("target", ".fussy", "staging", "*")):  # when that is there, it reads
+                check(time.monotonic() < end, "it never begins")
+                time.sleep(0.02)
+            time.sleep(0.2)
+            running.send_signal(number)
+            last = [json.loads(line) for line in running.stdout][-1]
+            equal((running.wait(30), last["code"]), (2, "cancelled"), last)
+        equal(sorted(os.listdir(t.at("target"))), [".fussy"])
+        equal(os.listdir(t.at("target", ".fussy", "staging")), [])
 
 
 @sentence("SIGTERM while a package is unpacked leaves the target as it was")

@@ -1,8 +1,11 @@
 """fussy-pack and fussy-sign: passphrases, further signatures, and signing by gpg."""
 import atexit
+import hashlib
+import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -480,6 +483,145 @@ def _(t):
     equal(pack_by_gpg(t, "--homedir", t.write("file")).code, 40)
     equal(t.run("fussy-pack", "--signer", "other", "-r", sample(t)).code, 2)
     only(t, None)
+
+
+# ---- Signals -----------------------------------------------------------------------------------------------------------
+
+
+def large(t):
+    """What takes seconds to pack, and something to sign."""
+    root = sample(t)
+    t.write("firmware-1/share/large", os.urandom(12_000_000))
+    return root
+
+
+def told_to_end(t, number, *argv, home=None, begun="packing"):
+    """Starts a command, sends it a signal when it says that it packs. @return exit status and last event."""
+    running = subprocess.Popen([os.path.join(t.commands, argv[0]), *argv[1:], "--json"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "TMPDIR": t.temporary, "GNUPGHOME": (home or Homes.get().vendor).home})
+    seen = []
+    for line in running.stdout:
+        seen.append(json.loads(line))
+        if seen[-1]["event"] == "progress" and seen[-1]["done"] > 0:
+            check(seen[-1]["phase"] == begun, seen[-1])
+            running.send_signal(number)
+            break
+    seen += map(json.loads, running.stdout)
+    equal(running.stderr.read(), b"")
+    running.stdout.close(), running.stderr.close()
+    return running.wait(60), seen
+
+
+def programs_of(home):
+    """Processes that use this home of gpg, without its agent."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                environment = f.read()
+            with open(f"/proc/{pid}/comm") as f:
+                name = f.read().strip()
+        except OSError:  # it has ended
+            continue
+        if b"GNUPGHOME=" + home.home.encode() + b"\0" in environment and name != "gpg-agent":
+            found.append(name)
+    return found
+
+
+def held(t):
+    """Every file and directory below TMPDIR, and what is in it."""
+    found = {}
+    for parent, directories, files in os.walk(t.temporary):
+        found.update({os.path.join(parent, d): None for d in directories})
+        found.update({path: hashlib.sha256(content(path)).hexdigest() for path in (os.path.join(parent, f) for f in files)})
+    return found
+
+
+def takes_signals_itself(pid):
+    """Whether a command has come so far that a signal does not simply end it."""
+    with open(f"/proc/{pid}/status") as f:
+        blocked = next(line.split()[1] for line in f if line.startswith("SigBlk:"))
+    return bool(int(blocked, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@sentence("SIGINT, SIGTERM and SIGHUP end fussy-pack with exit 2, whoever signs; no part, no directory and no gpg stays")
+def _(t):
+    root = large(t)
+    for signer in ("fussy", "gpg"):
+        for number in ENDING:
+            code, seen = told_to_end(t, number, "fussy-pack", "-r", root, "-c", "bzip2", "-k", ONE, "--signer", signer)
+            equal((code, seen[-1]["event"], seen[-1]["code"]), (2, "error", "cancelled"), seen[-1])
+            check(any("told to end" in e.get("message", "") for e in seen), seen)
+            equal(os.listdir(t.temporary), [], f"{signer}, {number}")
+            equal(programs_of(Homes.get().vendor), [])
+
+
+@sentence("SIGINT and SIGTERM end fussy-sign with exit 2, whoever signs: the archive and an older package of that name stay")
+def _(t):
+    unsigned = t.must("fussy-pack", "-r", large(t), "-u", "--level", "1").out.strip()
+    t.write(unsigned + ".gpg", "older")
+    before = held(t)
+    for argv in (["-a"], ["--signer", "gpg"], ["-e", DEVICE]):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            code, seen = told_to_end(t, number, "fussy-sign", "-k", ONE, *argv, unsigned)
+            equal((code, seen[-1]["event"], seen[-1].get("code")), (2, "error", "cancelled"), seen[-1])
+            equal(held(t), before, f"{argv}, {number}")
+            equal(programs_of(Homes.get().vendor), [])
+
+
+@sentence("SIGINT and SIGTERM while a further signature is added end with exit 2, and the package stays as it was")
+def _(t):
+    path = t.must("fussy-pack", "-r", large(t), "-k", ONE, "--level", "1", env={"GNUPGHOME": Homes.get().vendor.home}).out.strip()
+    before = held(t)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        code, seen = told_to_end(t, number, "fussy-sign", "-k", TWO, path)
+        equal((code, seen[-1]["event"], seen[-1].get("code")), (2, "error", "cancelled"), seen[-1])
+        equal(held(t), before, number)
+
+
+@sentence("--signer gpg: Ctrl-C while the agent waits for a PIN is exit 2; neither part nor gpg stays")
+def _(t):
+    homes = Homes.get()
+    pinentry(t, homes.locked, "sleep 60")
+    root = sample(t)
+    for argv in (["fussy-pack", "-r", root], ["fussy-sign", archive(t)]):
+        left = held(t)
+        terminal = Terminal(t, *argv, "--signer", "gpg")
+        until = time.monotonic() + 60
+        while not os.path.exists(t.at("asked")):
+            check(time.monotonic() < until, "nobody is asked")
+            time.sleep(0.02)
+        terminal.type(b"\x03")
+        equal(terminal.end(), 2, terminal.shown.decode())
+        check(b"cancelled (207)" in terminal.shown, terminal.shown.decode())
+        equal(held(t), left)
+        equal([p for p in programs_of(homes.locked) if p not in ("pinentry", "sleep")], [])
+        os.unlink(t.at("asked"))
+        homes.locked.stop()
+
+
+@sentence("a signal ends the wait for a passphrase that nobody writes: exit 2, nothing is made")
+def _(t):
+    reading, writing = os.pipe()
+    for number in ENDING:
+        running = subprocess.Popen([os.path.join(t.commands, "fussy-pack"), "-r", sample(t), "-k", LOCKED, "--passphrase-fd", str(reading)],
+                                   pass_fds=[reading], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                   env={**os.environ, "GNUPGHOME": Homes.get().locked.home, "TMPDIR": t.temporary})
+        until = time.monotonic() + 60
+        while not takes_signals_itself(running.pid):
+            check(time.monotonic() < until and running.poll() is None, "it does not wait")
+            time.sleep(0.02)
+        running.send_signal(number)
+        out, err = running.communicate(timeout=60)
+        equal((running.returncode, out), (2, b""), err)
+        check(b"the caller asked to stop" in err, err)
+        equal(os.listdir(t.temporary), [])
+    os.close(reading)
+    os.close(writing)
 
 
 main()
