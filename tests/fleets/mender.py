@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -134,6 +135,16 @@ def _(t):
     equal(t.artifact(), "app-2")
     equal(t.provides().get("rootfs-image.fussy.version"), "app-2")
     equal(t.versions(), ["app-1", "app-2"])
+
+
+@sentence("Mender's log, which goes to the server when a deployment fails, says how far fussy is: unpacking, each hook, going back")
+def _(t):
+    t.install("app-1")
+    done = t.mender_install("app-2", pre_install="#!/bin/sh\n", post_install="#!/bin/sh\nexit 1\n")
+    lines = re.findall(r'Output \(stderr\) from command \\?".*?/fussy\\?": (fussy-install(?:-bytes)?: [a-z-]+)', done.err + done.out)
+    wanted = [f"fussy-install-bytes: {step}" for step in ("unpacking", "syncing")]
+    wanted += [f"fussy-install: {step}" for step in ("pre-install", "post-install", "restoring")]
+    equal([line for line in lines if line in wanted], wanted, done)
 
 
 @sentence("an Artifact made by mender-artifact, as docs/fleets.md says, is installed and committed")

@@ -1,6 +1,7 @@
 """The RAUC hook in data/rauc, called by a real RAUC service on a private message bus."""
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -134,6 +135,15 @@ def _(t):
     equal(done.code, 1, done)
     equal(t.live(), "app-1", done)
     check("no such sensor" in done.err, done)
+
+
+@sentence("what RAUC's service writes to the journal says how far fussy is, a line for each step")
+def _(t):
+    t.install("app-1")
+    done = t.rauc_install(t.bundle(t.package("app-2", pre_install="#!/bin/sh\n", post_install="#!/bin/sh\n")))
+    equal(done.code, 0, done)
+    lines = re.findall(r"^fussy-install: ([a-z-]+)", done.err, re.MULTILINE)
+    equal(lines, ["verifying", "unpacking", "syncing", "pre-install", "post-install"], done)
 
 
 @sentence("attack: a good bundle around a package of a stranger changes nothing")
