@@ -38,9 +38,8 @@ struct run_options {
 };
 
 /// The invariants of a run:
-///  1. Processes start from last to first, so nobody writes to a reader that is not there yet, and a failure to start
-///  one
-///     leaves none without its reader.
+///  1. Processes start from last to first, so nobody writes to a reader that is not there yet; one that cannot be
+///     started leaves none without its reader.
 ///  2. It is over when every end of ours is at its end AND every process is reaped AND every thread has returned, in
 ///     whatever order these come.
 ///  3. On a failure what is behind is killed before its input ends, so it cannot take half of the data for all of it.
