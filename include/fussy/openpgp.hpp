@@ -92,10 +92,10 @@ struct key_info {
 };
 
 struct user_id_info {
-  std::string text;  ///< as it is written there (UTF-8 not checked)
-  std::optional<time_point> certified{};
-  bool revoked = false;
-  bool valid = false;  ///< self-signed and not revoked
+  std::string text;                       ///< as it is written there (UTF-8 not checked)
+  std::optional<time_point> certified{};  ///< by its newest self-signature that counts
+  bool revoked = false;                   ///< and not certified again since
+  bool valid = false;                     ///< self-signed and not revoked
 };
 
 /// One certificate, for a person to look at.

@@ -1,6 +1,7 @@
 // What the self-signatures of a certificate say.
 #include "certificate.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "botan_seam.hpp"
@@ -104,6 +105,10 @@ bool certificate::user_id_valid(const user_id_part& part, const judgement& by) c
   return part.revocations.empty() || *claim->created > part.revocations.front().created.value_or(time_point::max());
 }
 
+bool certificate::user_id_revoked(const user_id_part& part, const judgement& by) const {
+  return !part.revocations.empty() && !user_id_valid(part, by);
+}
+
 const user_id_part* certificate::primary_user_id_part(const judgement& by) const {
   const user_id_part* best = nullptr;
   const signature* best_claim = nullptr;
@@ -153,6 +158,9 @@ verdict_on_key certificate::self_signed(const judgement& by) const {
     if (current(part, by) != nullptr) return {errc::key_revoked, "all of its user IDs were revoked"};
   for (const user_id_part& part : user_ids_)
     if (const auto why = nothing_counts(part, by, "self-signature"); why.code != errc::key_unusable) return why;
+  // Exports with as little as possible leave only the revocation of a revoked user ID.
+  if (std::ranges::any_of(user_ids_, [&](const user_id_part& part) { return user_id_revoked(part, by); }))
+    return {errc::key_revoked, "all of its user IDs were revoked"};
   return nothing_counts(user_ids_.empty() ? static_cast<const signed_part&>(primary_) : user_ids_.front(), by,
                         "self-signature");
 }

@@ -73,6 +73,8 @@ public:
   const signature* certification(const user_id_part& part, const judgement& by) const;
   /// A user ID is self-signed and not revoked.
   bool user_id_valid(const user_id_part& part, const judgement& by) const;
+  /// It was revoked and not certified again since. A user ID may be neither valid nor revoked: nobody vouches for it.
+  bool user_id_revoked(const user_id_part& part, const judgement& by) const;
   /// The valid user ID that is marked primary, else the one certified last; null when there is none.
   const user_id_part* primary_user_id_part(const judgement& by) const;
   /// Its octets; empty when there is none.

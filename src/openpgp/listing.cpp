@@ -53,7 +53,7 @@ user_id_info describe_user_id(const certificate& cert, const user_id_part& part,
   info.valid = cert.user_id_valid(part, by);
   const signature* claim = cert.certification(part, by);
   if (claim != nullptr) info.certified = claim->created;
-  info.revoked = claim != nullptr && !info.valid;
+  info.revoked = cert.user_id_revoked(part, by);
   return info;
 }
 

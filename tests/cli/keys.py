@@ -148,6 +148,21 @@ def _(t):
     about(ring.expired, "its signatures count: yes")
 
 
+@sentence("a revoked user ID is revoked for gpg and for us, also in an export without anything that is not needed")
+def _(t):
+    ring = Ring.get()
+    minimal = t.write("minimal.gpg", ring.gpg.must("--export-options", "export-minimal", "--export", ring.names))
+    packets = ring.gpg.must("--list-packets", minimal).decode()
+    equal((packets.count(":user ID packet:"), packets.count("sigclass 0x13"), packets.count("sigclass 0x30")), (3, 2, 1))
+    theirs = ring.gpg.must("--no-default-keyring", "--keyring", minimal, "--with-colons", "--list-keys").decode("utf-8", "surrogateescape")
+    theirs = [line.split(":") for line in theirs.splitlines()]
+    wanted, got = ({r[9]: without_trust(r[1]) for r in records if r[0] == "uid"} for records in (theirs, colons(t, "-k", minimal)))
+    equal(wanted["third@example.com"], "r")
+    equal(got, wanted)
+    text = "\n".join(paragraphs(t, "-k", minimal)[ring.names])
+    check("third@example.com (revoked)" in text and "not self-signed" not in text, text)
+
+
 @sentence("a public certificate alone: nothing is said to decrypt or sign here")
 def _(t):
     ring = Ring.get()

@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 #include <fussy/openpgp.hpp>
 
+#include <algorithm>
+
 #include "forge.hpp"
 
 using namespace fussy;
@@ -211,6 +213,41 @@ TEST_CASE("a revoked user ID takes the certificate with it only if it was the la
   // Certified again later, it is back.
   ACCEPTED(read_signed(key, ring(first + revoked("first", epoch + day) +
                                  certified(key, created(epoch + 2 * day) + key_flags(3), "first"))));
+}
+
+TEST_CASE("a revoked user ID is listed as revoked, also where nothing but the revocation is left of it") {
+  const secret_key key = make_rsa_key(), stranger = make_key();
+  const std::string_view gone = "Gone <gone@example.org>";
+  const byte_vector id = test::packet(packet_type::user_id, to_octets(gone));
+  const auto revoked = [&](const secret_key& by, long long when) {
+    return signature_packet(signature_body(by, signature_type::certification_revocation, over_user_id(key.key, gone),
+                                           created(when) + reason(32) + issuer(key.key)));
+  };
+  const auto listed = [&](const byte_vector& rest, const policy& rules = {}) {
+    const auto user_ids = list(ring_of(plain_certificate(key) + rest), rules).at(0).user_ids;
+    const auto it = std::ranges::find(user_ids, gone, &user_id_info::text);
+    REQUIRE(it != user_ids.end());
+    return std::string(it->revoked ? "revoked" : "") + (it->valid ? "valid" : "");
+  };
+  const byte_vector newer = certified(key, created(epoch + 2 * day) + key_flags(3), gone);
+  CHECK(listed(id + revoked(key, epoch + day)) == "revoked");
+  CHECK(listed(certified(key, created(epoch) + key_flags(3), gone) + revoked(key, epoch + day)) == "revoked");
+  CHECK(listed(id + revoked(key, epoch + day) + newer) == "valid");
+  CHECK(listed(newer + revoked(key, epoch + day)) == "valid");
+  SUBCASE("a certification that counts for nothing does not bring it back") {
+    const byte_vector weak = certified(key, created(epoch + 2 * day) + key_flags(3), gone, hash_algorithm::sha1);
+    CHECK(listed(id + revoked(key, epoch + day) + weak) == "valid");
+    CHECK(listed(id + revoked(key, epoch + day) + weak, {.sha1_self_signatures = false}) == "revoked");
+  }
+  SUBCASE("attack: a stranger's revocation in the key's name") {
+    CHECK(listed(id + revoked(stranger, epoch + day)) == "");
+    CHECK(listed(newer + revoked(stranger, epoch + 3 * day)) == "valid");
+  }
+  SUBCASE("it is the only one: the certificate says so when it is of no use") {
+    const result r = read_signed(key, ring_of(primary_packet(key) + id + revoked(key, epoch + day)));
+    REFUSED(r, errc::key_revoked);
+    CHECK_MESSAGE(r.message.find("all of its user IDs were revoked") != std::string::npos, r.message);
+  }
 }
 
 TEST_CASE("a signing subkey signs if both keys say so") {

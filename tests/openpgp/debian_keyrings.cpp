@@ -20,6 +20,7 @@ struct key_record {
 };
 struct certificate_record {
   std::map<std::string, key_record> keys;
+  std::map<std::string, bool> user_ids;  ///< whether it is revoked
   bool can_sign = false;
 };
 using listing = std::map<std::string, certificate_record>;
@@ -32,6 +33,20 @@ std::vector<std::string> split(const std::string& line) {
   return fields;
 }
 
+/// A field without gpg's escapes, such as \x3a.
+std::string unquoted(const std::string& field) {
+  std::string out;
+  for (std::size_t at = 0; at < field.size(); ++at) {
+    if (field.compare(at, 2, "\\x") == 0 && at + 3 < field.size()) {
+      out += static_cast<char>(std::stoi(field.substr(at + 2, 2), nullptr, 16));
+      at += 3;
+    } else {
+      out += field[at];
+    }
+  }
+  return out;
+}
+
 listing listed_by_gpg(const std::string& file) {
   const test::gnupg home;
   std::istringstream in(home.output({"--no-auto-check-trustdb", "--no-default-keyring", "--keyring", file,
@@ -41,6 +56,7 @@ listing listed_by_gpg(const std::string& file) {
   std::vector<std::string> key;
   for (std::string line; std::getline(in, line);) {
     std::vector<std::string> fields = split(line);
+    if (fields[0] == "uid") certificate->user_ids[unquoted(fields[9])] = fields[1] == "r";
     if (fields[0] == "pub" || fields[0] == "sub") key = fields;
     if (fields[0] != "fpr" || key.empty()) continue;
     key_record record;
@@ -75,6 +91,9 @@ listing listed_by_us(const std::string& file) {
       if (key.signs) record.flags += 's';
       certificate.can_sign |= key.cannot_verify.empty();
     }
+    // A user ID is worth no more than the key it stands for.
+    for (const auto& user_id : info.user_ids)
+      certificate.user_ids[user_id.text] = user_id.revoked || info.keys.front().revoked;
   }
   return all;
 }
@@ -136,6 +155,15 @@ void compare(const listing& theirs, const listing& ours, std::set<std::string>& 
         differences.insert("expiry " + name);
       if (key.flags != same->second.flags) differences.insert("flags " + name);
     }
+    for (const auto& [text, revoked] : certificate.user_ids) {
+      const auto same = found->second.user_ids.find(text);
+      if (same == found->second.user_ids.end())
+        differences.insert("user ID " + fingerprint + " " + text);
+      else if (revoked != same->second)
+        differences.insert("revoked user ID " + fingerprint + " " + text);
+    }
+    if (found->second.user_ids.size() != certificate.user_ids.size())
+      differences.insert("number of user IDs " + fingerprint);
     if (found->second.keys.size() != certificate.keys.size()) differences.insert("number of keys " + fingerprint);
   }
   if (ours.size() != theirs.size()) differences.insert("number of certificates");
@@ -143,9 +171,10 @@ void compare(const listing& theirs, const listing& ours, std::set<std::string>& 
 
 }  // namespace
 
-TEST_CASE("Debian's certificates: fingerprints, expiry, revocation, flags and who can sign agree with gpg") {
+TEST_CASE(
+    "Debian's certificates: fingerprints, expiry, flags, keys and user IDs revoked, who can sign agree with gpg") {
   std::set<std::string> differences;
-  std::size_t certificates = 0, keys = 0;
+  std::size_t certificates = 0, keys = 0, user_ids = 0, revoked = 0;
   for (const char* name : {"debian-keyring", "debian-maintainers", "debian-nonupload", "debian-role-keys",
                            "debian-archive-keyring", "debian-archive-removed-keys"}) {
     const std::string file = std::string("/usr/share/keyrings/") + name + ".gpg";
@@ -153,10 +182,15 @@ TEST_CASE("Debian's certificates: fingerprints, expiry, revocation, flags and wh
     const listing theirs = listed_by_gpg(file), ours = listed_by_us(file);
     compare(theirs, ours, differences);
     certificates += ours.size();
-    for (const auto& [fingerprint, certificate] : ours) keys += certificate.keys.size();
+    for (const auto& [fingerprint, certificate] : ours) {
+      keys += certificate.keys.size();
+      user_ids += certificate.user_ids.size();
+      for (const auto& [text, gone] : certificate.user_ids) revoked += gone;
+    }
   }
-  MESSAGE(certificates << " certificates, " << keys << " keys");
+  MESSAGE(certificates << " certificates, " << keys << " keys, " << user_ids << " user IDs, " << revoked << " revoked");
   CHECK(certificates > 1000);
+  CHECK(revoked > 100);
   for (const std::string& difference : differences) {
     CAPTURE(difference);
     CHECK(explained.count(difference) == 1);
