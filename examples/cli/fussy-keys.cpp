@@ -27,7 +27,7 @@ std::string seconds(const std::optional<openpgp::time_point>& t) {
 
 std::string answer(const std::string& why_not) { return why_not.empty() ? "yes" : "no, " + why_not; }
 
-std::string decrypts(const openpgp::key_info& key) {
+std::string secret_part(const openpgp::key_info& key) {
   if (!key.has_secret) return "no, its secret part is not here";
   return answer(key.cannot_open);
 }
@@ -40,8 +40,9 @@ void print_key(const openpgp::key_info& key, bool primary) {
   if (key.revoked) std::printf("       revoked\n");
   std::printf("       its signatures count: %s\n", answer(key.cannot_verify).c_str());
   if (key.encrypts) std::printf("       can be encrypted for: %s\n", answer(key.cannot_encrypt).c_str());
-  if (key.encrypts || (key.signs && key.has_secret))
-    std::printf("       %s here: %s\n", key.encrypts ? "decrypts" : "signs", decrypts(key).c_str());
+  // One key may do both. That a public key does not sign here goes without saying.
+  if (key.signs && key.has_secret) std::printf("       signs here: %s\n", secret_part(key).c_str());
+  if (key.encrypts) std::printf("       decrypts here: %s\n", secret_part(key).c_str());
 }
 
 void print(const openpgp::certificate_info& certificate) {

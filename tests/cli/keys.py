@@ -148,6 +148,16 @@ def _(t):
     about(ring.expired, "its signatures count: yes")
 
 
+@sentence("a key that signs and decrypts says both, whether its secret part can be used or not")
+def _(t):
+    gpg = Gnupg(t.at("both"))
+    both = gpg.make("both@example.com", "rsa2048", "cert,sign,encr")
+    locked = gpg.make("locked@example.com", "rsa2048", "cert,sign,encr", passphrase=SECRET)
+    said = paragraphs(t, "-k", gpg.home)
+    for key, answer in ((both, "yes"), (locked, "no, it is protected by a passphrase")):
+        equal([line.strip() for line in said[key] if " here: " in line], ["signs here: " + answer, "decrypts here: " + answer])
+
+
 @sentence("a revoked user ID is revoked for gpg and for us, also in an export without anything that is not needed")
 def _(t):
     ring = Ring.get()
