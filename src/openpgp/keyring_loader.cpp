@@ -96,18 +96,29 @@ std::shared_ptr<const keyring::state> keyring_loader::load(const fs::path& path)
 
   auto ring = finish();
   ring->path = path.string();
-  if (ring->certificates.empty()) {
-    const bool keyboxd = directory && fs::exists(path / "public-keys.d" / "pubring.db", problem);
-    std::string why =
-        keyboxd ? "its keys are in a database of keyboxd, which is not supported" : "there is no usable key in it";
-    if (!keyboxd && !warnings_.empty()) why += " (" + warnings_.front() + ")";
-    throw error(errc::keyring_unusable, {.what = "cannot use key ring " + path.string(),
-                                         .why = why,
-                                         .remedy = "export the keys you trust into it: gpg --export KEY > " +
-                                                   (directory ? path.string() + "/vendor.gpg" : path.string()),
-                                         .path = path.string()});
-  }
+  if (ring->certificates.empty()) throw nothing_usable(path, directory);
   return ring;
+}
+
+error keyring_loader::nothing_usable(const fs::path& path, bool directory) const {
+  std::error_code problem;
+  std::string why = "there is no usable key in it";
+  std::string remedy =
+      "export the keys you trust into it: gpg --export KEY > " + (directory ? path / "vendor.gpg" : path).string();
+  const bool keyboxd = directory && fs::exists(path / "public-keys.d" / "pubring.db", problem);
+  if (keyboxd) {
+    why = "its keys are in a database of keyboxd, which is not supported";
+  } else if (keys_without_anchor_) {
+    const fs::path folder = directory ? path : path.parent_path();
+    why = "its keys stand in secring.gpg, which holds secret keys and no trust anchors";
+    remedy = std::string(directory ? "export the public keys you trust beside it"
+                                   : "give the directory, with the public keys you trust in a file of another name") +
+             ": gpg --export KEY > " + (folder / "vendor.gpg").string() +
+             " (where gpg does not have them: gpg --import " + (folder / "secring.gpg").string() + " first)";
+  }
+  if (!keyboxd && !warnings_.empty()) why += " (" + warnings_.front() + ")";
+  return error(errc::keyring_unusable,
+               {.what = "cannot use key ring " + path.string(), .why = why, .remedy = remedy, .path = path.string()});
 }
 
 void keyring_loader::load_directory(const fs::path& directory) {
@@ -190,6 +201,7 @@ void keyring_loader::add_block(byte_view packets, const std::string& name, bool 
     }
   }
   if (!any_key) warn(name + " is skipped: it holds no keys");
+  keys_without_anchor_ |= any_key && !anchors;
 }
 
 // ---- Secret keys of gpg-agent

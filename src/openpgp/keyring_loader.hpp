@@ -30,6 +30,7 @@ private:
   void add_armored(byte_view text, const std::string& name, bool anchors);
   void match_agent_keys(keyring::state& ring);
   void warn(const std::string& text);
+  error nothing_usable(const std::filesystem::path& path, bool directory) const;
 
   struct stored_agent_key {
     agent_key key;
@@ -41,6 +42,7 @@ private:
   std::vector<std::shared_ptr<const locked_secret>> secrets_;
   std::vector<stored_agent_key> agent_keys_;
   std::vector<std::string> warnings_;
+  bool keys_without_anchor_ = false;  ///< there were keys in a file whose keys are no anchors
 };
 
 }  // namespace fussy::openpgp

@@ -279,6 +279,52 @@ TEST_CASE("no usable key: the message says why") {
   CHECK(refusal(folder.path()).why.find("version 3") != std::string::npos);
 }
 
+TEST_CASE("keys that stand only in secring.gpg are no anchors: the message says why, and what it advises works") {
+  const temporary_directory folder;
+  const auto gpg1 = [&](std::vector<std::string> arguments, std::string_view input) {
+    std::vector<std::string> all{"gpg1", "--homedir", (folder / "old").string(), "--batch", "--quiet", "--no-tty"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return output_of(all, input);
+  };
+  std::filesystem::create_directory(folder / "old");
+  const gnupg made;
+  const std::string fingerprint = made.make_key("v@example.org", "rsa2048");
+  gpg1({"--import"}, made.output({"--export-secret-keys"}));
+  const std::filesystem::path ring = folder / "ring";
+  std::filesystem::create_directory(ring);
+  std::filesystem::copy(folder / "old/secring.gpg", ring / "secring.gpg");
+
+  for (const auto& named : {ring, ring / "secring.gpg"}) {
+    CAPTURE(named.string());
+    const failure_parts said = refusal(named);
+    CHECK(said.why.find("secring.gpg") != std::string::npos);
+    CHECK_MESSAGE(said.why.find("no trust anchors") != std::string::npos, said.why);
+    const std::string export_keys = "gpg --export KEY > " + (ring / "vendor.gpg").string();
+    const std::string import_first = "gpg --import " + (ring / "secring.gpg").string();
+    CHECK_MESSAGE(said.remedy.find(export_keys) != std::string::npos, said.remedy);
+    CHECK_MESSAGE(said.remedy.find(import_first) != std::string::npos, said.remedy);
+    CHECK((said.remedy.find("directory") != std::string::npos) == (named != ring));
+
+    // Where gpg knows the key, and where it does not.
+    const gnupg empty;
+    const auto shell = [&](const gnupg& home, std::string line) {
+      if (const std::size_t at = line.find("KEY >"); at != std::string::npos) line.replace(at, 3, fingerprint);
+      output_of({"sh", "-c", line}, {}, {{"GNUPGHOME", home.home()}});
+    };
+    for (const gnupg* home : {&made, &empty}) {
+      if (home == &empty) shell(empty, "gpg --batch" + import_first.substr(3));
+      shell(*home, export_keys);
+      const keyring keys = keyring::load(ring);
+      CHECK(fingerprints(keys) == std::vector{fingerprint});
+      CHECK(open_secrets(keys) == 2);
+      std::filesystem::remove(ring / "vendor.gpg");
+    }
+  }
+  // What was skipped is still said.
+  put_file(ring / "vendor.gpg", literal("a package"));
+  CHECK(refusal(ring).why.find("vendor.gpg is skipped") != std::string::npos);
+}
+
 TEST_CASE("nothing is written into the directory") {
   const gnupg home;
   home.make_key("v@example.org", "ed25519");
