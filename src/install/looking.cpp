@@ -10,11 +10,12 @@ namespace fussy::install {
 std::optional<free_space> space_of(const std::string& target) {
   struct statfs fs {};
   if (::statfs(target.c_str(), &fs) != 0) return std::nullopt;
+  const auto kind = static_cast<std::uint32_t>(fs.f_type);  // signed, and of another size on each architecture
   return free_space{.bytes = static_cast<std::uint64_t>(fs.f_bavail) * static_cast<std::uint64_t>(fs.f_bsize),
                     .inodes = fs.f_ffree,
                     .counts_inodes = fs.f_files != 0,
-                    .compresses = fs.f_type == BTRFS_SUPER_MAGIC,
-                    .reflinks = fs.f_type == BTRFS_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC};
+                    .compresses = kind == BTRFS_SUPER_MAGIC,
+                    .reflinks = kind == BTRFS_SUPER_MAGIC || kind == XFS_SUPER_MAGIC};
 }
 
 std::optional<error> shortage(const std::string& package, const std::string& target, const free_space& space,

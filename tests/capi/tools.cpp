@@ -106,7 +106,7 @@ struct pipe_handle {
 };
 
 int32_t upper(void*, const void* data, uint64_t size, fussy_stage_output* out) {
-  std::string text(static_cast<const char*>(data), size);
+  std::string text(static_cast<const char*>(data), static_cast<std::size_t>(size));
   if (size == 0) text = "(end)";
   for (char& c : text) c = static_cast<char>(std::toupper(c));
   return fussy_stage_write(out, text.data(), text.size());
@@ -161,7 +161,7 @@ TEST_CASE("a pipe joins processes and functions of the host") {
     fussy_pipe_set_output_callback(
         p,
         [](void* user, const void* data, uint64_t size) -> int32_t {
-          static_cast<std::string*>(user)->append(static_cast<const char*>(data), size);
+          static_cast<std::string*>(user)->append(static_cast<const char*>(data), static_cast<std::size_t>(size));
           return 0;
         },
         &to);

@@ -111,7 +111,7 @@ TEST_CASE("a pipe started after the deadline ends at once") {
 }
 
 TEST_CASE("several threads with several deadlines: each pipe ends at that of its thread; the host's others go on") {
-  std::array<long, 6> took{};
+  std::array<long long, 6> took{};
   std::atomic<bool> other_went_on = false;
   {
     std::vector<std::jthread> threads;
@@ -124,7 +124,7 @@ TEST_CASE("several threads with several deadlines: each pipe ends at that of its
     threads.emplace_back([&] { other_went_on = P("sleep 0.8; echo done")() == "done\n"; });
   }
   for (std::size_t i = 0; i < took.size(); ++i) {
-    CHECK(took[i] >= static_cast<long>(100 + i * 100));
+    CHECK(took[i] >= static_cast<long long>(100 + i * 100));
     CHECK(took[i] < 10'000);
   }
   CHECK(other_went_on);

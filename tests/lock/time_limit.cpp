@@ -193,7 +193,7 @@ TEST_CASE("the last resort may end the limit itself") {
 
 TEST_CASE("several threads with several limits: each ends at its own time") {
   constexpr int n = 12;
-  std::array<long, n> late{};
+  std::array<long long, n> late{};
   std::array<std::atomic<bool>, n> stopped{};
   {
     std::vector<std::jthread> threads;

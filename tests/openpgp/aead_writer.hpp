@@ -64,9 +64,13 @@ inline fussy::byte_vector write_aead(const aead_form& form, const fussy::openpgp
     put(body, as_bytes(buffer.data(), buffer.size()));
     ++index;
   };
+  // One that memory has no room for is larger than the text.
   const std::uint64_t chunk = std::uint64_t{1} << (form.chunk_size + 6);
-  for (std::uint64_t at = 0; at < plaintext.size(); at += chunk)
-    seal(plaintext.subspan(at, std::min<std::uint64_t>(chunk, plaintext.size() - at)), false);
+  for (byte_view rest = plaintext; !rest.empty();) {
+    const byte_view part = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(chunk, rest.size())));
+    seal(part, false);
+    rest = rest.subspan(part.size());
+  }
   seal({}, true);
   return body;
 }
