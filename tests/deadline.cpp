@@ -73,7 +73,9 @@ TEST_CASE("a limit beyond what the clock can say is none") {
 
 TEST_CASE("the time left is never negative, never too short, and fits poll(2)") {
   CHECK(time_left(deadline_clock::now() - 1h) == 0ms);
-  CHECK(time_left(deadline_clock::now() + 100us) == 1ms);
+  const auto soon = deadline_clock::now() + 100us;
+  const auto left = time_left(soon);
+  CHECK((left == 1ms || (left == 0ms && deadline_clock::now() >= soon)));  // or others had the processor meanwhile
   CHECK(time_left(no_deadline).count() < 2'147'483'647);
   CHECK(time_left(no_deadline, 50ms) == 50ms);
 }

@@ -18,17 +18,21 @@ namespace fussy::cli {
 /// A thread whose characters are UTF-8 while this lives, whatever the environment says.
 class utf8_text {
 public:
-  utf8_text() : mine_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)), before_(mine_ ? ::uselocale(mine_) : nullptr) {}
+  utf8_text() : before_(characters() ? ::uselocale(characters()) : nullptr) {}
   ~utf8_text() {
-    if (!mine_) return;
-    ::uselocale(before_);
-    ::freelocale(mine_);
+    if (before_) ::uselocale(before_);
   }
   utf8_text(const utf8_text&) = delete;
   utf8_text& operator=(const utf8_text&) = delete;
 
 private:
-  locale_t mine_, before_;
+  /// Made once, as making it opens a file; nothing if there is no such locale.
+  static locale_t characters() {
+    static const locale_t made = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+    return made;
+  }
+
+  locale_t before_;
 };
 
 /// Calls `use(piece, wide)` for each character; `wide` is 0 for an octet that is none, or that a terminal would obey.
