@@ -318,6 +318,11 @@ inline std::optional<std::int64_t> source_date_epoch() {
                  .why = "\"" + printable(text) + "\" is no number of seconds",
                  .remedy = "unset it, or set it to the date of the newest source (git log -1 --format=%ct)"});
   }
+  if (seconds > UINT32_MAX) {
+    throw error(errc::usage, {.what = "cannot use SOURCE_DATE_EPOCH",
+                              .why = "\"" + printable(text) + "\" is beyond 2106, where the times of signatures end",
+                              .remedy = "give it in seconds, not in milliseconds"});
+  }
   return seconds;
 }
 

@@ -224,7 +224,8 @@ struct sign_options {
   bool sign = true;
   std::vector<std::string> recipients{};  ///< encrypt for these; empty: signed only
   bool armor = false;
-  std::optional<time_point> time{};  ///< instead of now; SOURCE_DATE_EPOCH is the caller's to read
+  /// Of the signatures, instead of now; SOURCE_DATE_EPOCH is the caller's to read. Keys must be good today as well.
+  std::optional<time_point> time{};
 };
 
 /// Writer that makes one message of what is written into it. Call finish() once, after the last write.

@@ -257,10 +257,11 @@ private:
 
   std::size_t fill(std::size_t size) {
     std::size_t have = buffer_.size();
-    // Grown in steps, so that a small message with large chunks stays small; and not beyond what is needed.
+    // So that a small message with large chunks stays small: room for all of it only when the first part was full, and
+    // then at once, because growing would need the old and the new room at a time.
+    constexpr std::size_t first_part = 64 * 1024;
     while (have < size) {
-      std::size_t step = std::min(size - have, std::max<std::size_t>(have, 64 * 1024));
-      if (size - have - step < step) step = size - have;
+      const std::size_t step = have < first_part ? std::min(size - have, first_part) : size - have;
       buffer_.reserve(have + step);
       buffer_.resize(have + step);
       const std::size_t n = read_full(container_, {reinterpret_cast<std::byte*>(buffer_.data()) + have, step});

@@ -41,8 +41,15 @@ std::vector<std::size_t> in_order(const certificate& cert, std::string_view name
   return order;
 }
 
+/// A signature may be dated back, for builds that can be repeated. Its key has to be good at that time, or no reader
+/// accepts it; and good today, as one that has expired or was revoked signs nothing any more.
+struct signing_times {
+  judgement by, today;
+};
+
 const secret_key* signing_key(const keyring::state& ring, const certificate& cert, std::string_view name,
-                              const judgement& by, objections& against) {
+                              const signing_times& when, objections& against) {
+  const judgement& by = when.by;
   for (const std::size_t i : in_order(cert, name)) {
     const public_key& key = cert.key(i).key;
     if (!signs(key.algorithm)) continue;
@@ -51,6 +58,8 @@ const secret_key* signing_key(const keyring::state& ring, const certificate& cer
       against.add(key, "its secret part is not in the key ring");
     } else if (const auto answer = cert.may_sign(i, by); !answer) {
       against.add(key, answer.reason);
+    } else if (const auto answer_today = cert.may_sign(i, when.today); !answer_today) {
+      against.add(key, answer_today.reason);
     } else if (by.now < key.created) {
       against.add(key, "it was made on " + time_text(key.created) + ", after the time to sign for");
     } else if (const secret_key* open = ring.unlock(*secret)) {
@@ -105,28 +114,28 @@ std::string nothing_named(const keyring::state& ring, const std::string& name) {
   return "that key was made after the time that the signature is to have (SOURCE_DATE_EPOCH sets it)";
 }
 
-const secret_key* signer_named(const keyring::state& ring, const std::string& name, const judgement& by) {
+const secret_key* signer_named(const keyring::state& ring, const std::string& name, const signing_times& when) {
   objections against;
   const secret_key* chosen = nullptr;
   std::vector<const certificate*> fitting;
-  for (const certificate* cert : ring.named(name, by)) {
-    if (const secret_key* key = signing_key(ring, *cert, name, by, against)) {
+  for (const certificate* cert : ring.named(name, when.by)) {
+    if (const secret_key* key = signing_key(ring, *cert, name, when, against)) {
       fitting.push_back(cert);
       if (chosen == nullptr) chosen = key;
     }
   }
   if (chosen == nullptr) no_signer(name, against.text(nothing_named(ring, name)));
-  if (fitting.size() > 1) no_signer(name, "several keys fit: " + names_of(fitting, by));
+  if (fitting.size() > 1) no_signer(name, "several keys fit: " + names_of(fitting, when.by));
   return chosen;
 }
 
-const secret_key* first_signer(const keyring::state& ring, const judgement& by) {
+const secret_key* first_signer(const keyring::state& ring, const signing_times& when) {
   objections against;
   for (const certificate& cert : ring.certificates) {
     const bool any_secret = std::ranges::any_of(
         in_order(cert, {}), [&](std::size_t i) { return ring.secret_of(cert.key(i).key) != nullptr; });
     if (!any_secret) continue;
-    if (const secret_key* key = signing_key(ring, cert, {}, by, against)) return key;
+    if (const secret_key* key = signing_key(ring, cert, {}, when, against)) return key;
   }
   no_signer({},
             against.text("the key ring " + ring.path + " has no secret key that belongs to one of its certificates"));
@@ -136,19 +145,18 @@ const secret_key* first_signer(const keyring::state& ring, const judgement& by) 
 
 std::vector<const secret_key*> choose_signers(const keyring::state& ring, const std::vector<std::string>& names,
                                               time_point at) {
-  const judgement by{.now = at};
-  if (names.empty()) return {first_signer(ring, by)};
+  const signing_times when{.by = {.now = at}, .today = {.now = ring.now(policy{})}};
+  if (names.empty()) return {first_signer(ring, when)};
   std::vector<const secret_key*> chosen;
   for (const std::string& name : names) {
-    const secret_key* key = signer_named(ring, name, by);
+    const secret_key* key = signer_named(ring, name, when);
     if (std::ranges::find(chosen, key) == chosen.end()) chosen.push_back(key);
   }
   return chosen;
 }
 
 std::vector<key_ref> choose_recipients(const keyring::state& ring, const std::vector<std::string>& names,
-                                       time_point at) {
-  const judgement by{.now = at};
+                                       const judgement& by) {
   std::vector<key_ref> chosen;
   for (const std::string& name : names) {
     objections against;

@@ -56,10 +56,9 @@ constexpr std::uint64_t skipped_allowance = 64 * 1024 * 1024;
                                 .remedy = "the file is incomplete; get it again from its source"});
 }
 
-[[noreturn]] void too_large(std::string why) {
-  throw error(errc::message_too_large, {.what = "the package is too large",
-                                        .why = std::move(why),
-                                        .remedy = "raise the policy's limit if the package is meant to be so"});
+[[noreturn]] void too_large(std::string why, std::string remedy) {
+  throw error(errc::message_too_large,
+              {.what = "the package is too large", .why = std::move(why), .remedy = std::move(remedy)});
 }
 
 std::string describe_protection(const container_header& header) {
@@ -129,7 +128,8 @@ struct message_reader::impl {
     }
     size += n;
     if (size > rules.max_content)
-      too_large("it has more than " + std::to_string(rules.max_content) + " octets of content");
+      too_large("it has more than " + std::to_string(rules.max_content) + " octets of content",
+                "raise the policy's limit if the package is meant to be so");
     result.update(room.first(n));
     return n;
   }
@@ -214,7 +214,8 @@ struct message_reader::impl {
   void enter_compressed() {
     before_content(packet_type::compressed_data);
     if (++compressed > max_compressed)
-      too_large("it is compressed more than " + std::to_string(max_compressed) + " times over");
+      too_large("it is compressed more than " + std::to_string(max_compressed) + " times over",
+                "have it made without: the archive in it is compressed already");
     packet_reader& outer = top().packets;
     std::byte algorithm{};
     if (read_full(outer, {&algorithm, 1}) == 0) ends_early("it ends inside a compressed data packet");
@@ -355,7 +356,7 @@ struct message_reader::impl {
 
   void skip() {
     const std::uint64_t allowed = skipped_allowance + size / 4;
-    if (skipped > allowed) too_large("it has more padding than content");
+    if (skipped > allowed) too_large("it has more padding than content", "have it made anew, without");
     skipped += top().packets.skip_body(allowed - skipped);
     ++skipped;  // packets without a body are not for free either
   }

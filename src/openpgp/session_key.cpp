@@ -9,6 +9,7 @@ namespace fussy::openpgp {
 namespace {
 
 constexpr std::size_t named_in_message = 3;
+constexpr std::size_t max_fields = 8 * 1024;  // two numbers of 16384 bits, for ElGamal, are half of it
 
 bool fits(const session_key& key, const container_header& header) noexcept {
   if (!header.is_aead()) return key.cipher.has_value();
@@ -52,7 +53,7 @@ std::string encrypted_session_key::recipient_text() const {
 std::optional<encrypted_session_key> parse_encrypted_session_key(byte_view packet_body) {
   try {
     encrypted_session_key out = parse(cursor(packet_body, "session key packet"));
-    if (out.version != 0 && encrypts(out.algorithm)) return out;
+    if (out.version != 0 && encrypts(out.algorithm) && out.fields.size() <= max_fields) return out;
   } catch (const error&) {  // damage concerns this recipient only
   }
   return std::nullopt;
@@ -99,12 +100,13 @@ std::optional<session_key> session_keys::try_keys(const container_header& header
   return std::nullopt;
 }
 
-session_key session_keys::choose(const container_header& header) const {
+session_key session_keys::choose(const container_header& header) {
   bool tried = false;
   std::string locked;
-  if (auto key = try_keys(header, tried, locked)) return std::move(*key);
-  if (!tried) refuse(header, locked);
-  return random_key(header);
+  auto key = try_keys(header, tried, locked);
+  if (!key && !tried) refuse(header, locked);
+  candidates_ = {};  // the content needs the room
+  return key ? std::move(*key) : random_key(header);
 }
 
 void session_keys::refuse(const container_header& header, const std::string& locked) const {

@@ -27,7 +27,8 @@ struct encrypted_session_key {
   std::string recipient_text() const;
 };
 
-/// Nothing for what has to be skipped: a version or algorithm that is not known, or damage.
+/// Nothing for what has to be skipped: a version or algorithm that is not known, damage, or more octets than any key
+/// needs.
 std::optional<encrypted_session_key> parse_encrypted_session_key(byte_view packet_body);
 
 /// Collects the session key packets in front of the encrypted data.
@@ -41,10 +42,10 @@ public:
   /// Whom the message is for, as far as their packets can be read: the first 100.
   const std::vector<message_info::recipient>& seen() const noexcept { return seen_; }
 
-  /// The session key for a container. When packets for keys of ours do not open, the answer is a random key: so the
-  /// container fails exactly as if it had been changed, and nobody learns from us why (RFC 9580 §13.4, §13.5).
+  /// The session key for a container, once. When packets for keys of ours do not open, the answer is a random key: so
+  /// the container fails exactly as if it had been changed, and nobody learns from us why (RFC 9580 §13.4, §13.5).
   /// @throws cannot_decrypt  no packet is for a key that could be tried; the message says for whom they are.
-  session_key choose(const container_header& header) const;
+  session_key choose(const container_header& header);
 
 private:
   std::optional<session_key> try_keys(const container_header& header, bool& tried, std::string& locked) const;

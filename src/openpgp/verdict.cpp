@@ -135,6 +135,11 @@ void verdict::announce_one_pass(byte_view packet_body) {
 
 void verdict::announce_prefixed(byte_view packet_body) {
   count_announcement();
+  kept_octets_ += packet_body.size();
+  if (kept_octets_ > max_kept_octets)
+    throw error(errc::message_too_large, {.what = "the signatures in front of the content are too large",
+                                          .why = "they have more than " + std::to_string(max_kept_octets) + " octets",
+                                          .remedy = "have it signed by fewer keys"});
   try {
     signature sig = parse_signature(packet_body);
     const std::size_t place = note(sig);

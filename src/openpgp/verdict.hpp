@@ -88,7 +88,9 @@ private:
   policy rules_;
   judgement judgement_;
   data_hashes hashes_;
-  std::size_t announced_ = 0, one_pass_ = 0;
+  // Those in front of the content are kept until its end; post-quantum ones take 50 KB.
+  static constexpr std::size_t max_kept_octets = 512 * 1024;
+  std::size_t announced_ = 0, one_pass_ = 0, kept_octets_ = 0;
   std::vector<std::pair<signature, std::size_t>> prefixed_;  // and its place in signatures_
   std::vector<finding> refused_early_, findings_;
   std::vector<signature_info> signatures_;  // as announced

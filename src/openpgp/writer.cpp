@@ -51,6 +51,10 @@ byte_vector one_pass_packet(const signature_maker& maker, bool is_last) {
 
 message_signer::message_signer(const keyring::state& ring, const sign_options& how) {
   const time_point at = how.time ? *how.time : ring.now(policy{});
+  if (at.time_since_epoch().count() < 0 || at.time_since_epoch().count() > UINT32_MAX)
+    throw error(errc::usage, {.what = "cannot sign for the time " + std::to_string(at.time_since_epoch().count()),
+                              .why = "signatures tell times from 1970 to 2106",
+                              .remedy = "give it in seconds since 1970"});
   for (const secret_key* key : choose_signers(ring, how.signers, at)) {
     const hash_algorithm hash = hash_for(key->key);
     makers_.emplace_back(*key, hash, signature_type::binary, at, salt_for(*key, hash, how.time));
@@ -164,9 +168,9 @@ struct message_writer::impl {
           {.what = "cannot make a message", .why = "it would be neither signed nor encrypted", .remedy = "sign it"});
     // Everything that can be refused is refused before the first octet is written.
     if (how.sign) signer.emplace(state, how);
-    const time_point at = how.time ? *how.time : state.now(policy{});
-    const auto recipients = choose_recipients(state, how.recipients, at);
-    const encryption_form form = form_for(recipients, judgement{.now = at});
+    const judgement today{.now = state.now(policy{})};  // whatever time the signature is to have
+    const auto recipients = choose_recipients(state, how.recipients, today);
+    const encryption_form form = form_for(recipients, today);
     session_key session;
     byte_vector session_keys;
     if (!recipients.empty()) {

@@ -95,6 +95,10 @@ def _(t):
     done = t.run("fussy-pack", "-r", root, "-k", "ed25519@example.com", env={**env, "SOURCE_DATE_EPOCH": "1500000000"})
     equal(done.code, 20)
     check("made after the time that the signature is to have" in done.err, done.err)
+    for milliseconds in ("1600000000000", "4294967296"):
+        done = t.run("fussy-pack", "-r", root, "-k", "ed25519@example.com", env={**env, "SOURCE_DATE_EPOCH": milliseconds})
+        equal(done.code, 2)
+        check("beyond 2106" in done.err, done.err)
 
 
 # ---- Passphrases -------------------------------------------------------------------------------------------------------

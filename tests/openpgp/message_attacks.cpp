@@ -506,6 +506,81 @@ TEST_CASE("memory for a message of any size and form is bounded by 16 MiB") {
   }
 }
 
+namespace {
+
+/// `count` session key packets of 125 KiB for hidden recipients: for us, as far as anybody can tell.
+byte_vector fat_session_keys(int count) {
+  byte_vector body{std::byte{3}};
+  put_be(body, 0, 8);
+  put_u8(body, static_cast<std::uint8_t>(public_key_algorithm::rsa));
+  put(body, byte_vector(125 * 1024, std::byte{0x55}));
+  const byte_vector one = test::packet(packet_type::public_key_encrypted_session_key, body);
+  byte_vector all;
+  for (int i = 0; i < count; ++i) put(all, one);
+  return all;
+}
+
+/// Puts an embedded signature of `size` octets into an area of subpackets.
+void put_fat_subpacket(byte_vector& area, std::size_t size) {
+  put_u8(area, 255);
+  put_be(area, size + 1, 4);
+  put_u8(area, 32);
+  put(area, byte_vector(size, std::byte{4}));
+}
+
+/// `count` signatures of 2 * `size` octets that claim our key and stand in front of the content.
+byte_vector fat_signatures(int count, std::size_t size) {
+  byte_vector hashed{std::byte{5}, std::byte{2}}, unhashed;
+  put_be(hashed, 1'700'000'000, 4);
+  put_u8(hashed, 22), put_u8(hashed, 33), put_u8(hashed, 4);
+  put(hashed, ed_secret().key.fingerprint.octets());
+  put_fat_subpacket(hashed, size);
+  put_fat_subpacket(unhashed, size);
+  byte_vector body{std::byte{4}, std::byte{0}, std::byte{22}, std::byte{8}};
+  for (const byte_vector* area : {&hashed, &unhashed}) put_be(body, area->size(), 2), put(body, *area);
+  put_be(body, 0, 2);
+  put_mpi(body, byte_vector(32, std::byte{1}));
+  put_mpi(body, byte_vector(32, std::byte{1}));
+  const byte_vector one = test::packet(packet_type::signature, body);
+  byte_vector all;
+  for (int i = 0; i < count; ++i) put(all, one);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("attack: everything that takes memory at once: fat session keys, large chunks, bzip2 twice, fat signatures") {
+  byte_vector noise(6 << 20);
+  randomize(noise);
+  const session_key key = test::random_session_key();
+  const byte_vector esk = test::session_key_packet(ecdh_key(), key);
+  const byte_vector content = test::signed_message(ed_secret(), std::string(as_text(noise)));
+  const auto bzip2_twice = [](const byte_vector& inside) {
+    const auto bzip2 = [](byte_view of) { return compressed(codec::format::bzip2, compression_algorithm::bzip2, of); };
+    return bzip2(bzip2(inside));
+  };
+  const auto sealed = [&](const byte_vector& inside) {
+    return fat_session_keys(63) + esk +
+           test::packet(packet_type::gnupg_aead_encrypted_data,
+                        test::write_aead({.gnupg = true, .chunk_size = 16}, key.key, inside));
+  };
+  const std::vector<std::pair<const char*, std::function<byte_vector()>>> forms{
+      {"as many as are read", [&] { return sealed(bzip2_twice(fat_signatures(15, 16'000) + content)); }},
+      {"more than are read", [&] { return sealed(bzip2_twice(fat_signatures(30, 60'000) + content)); }},
+      {"signatures in clear", [&] { return fat_signatures(30, 60'000) + content; }},
+  };
+  for (const auto& form : forms) {
+    const std::string what = form.first;
+    CAPTURE(what);
+    const byte_vector message = form.second();
+    errc end{};
+    const long extra = extra_memory_kib([&] { end = verified(message); });
+    CHECK(end == (what.starts_with("as many") ? errc::success : errc::message_too_large));
+    MESSAGE(what << ": " << extra << " KiB");
+    if (!instrumented) CHECK(extra < 16 * 1024);
+  }
+}
+
 TEST_CASE("memory for what a message merely claims is bounded by 16 MiB, too") {
   const auto s = test::sign(ed_secret(), hello);
   byte_vector many_keys, many_headers;

@@ -173,6 +173,23 @@ TEST_CASE("refused before anything is written") {
   SUBCASE("an unknown recipient") { CHECK(refusal({.recipients = {"nobody@example.org"}}) == errc::no_recipient_key); }
   SUBCASE("a recipient's name that fits two") { CHECK(refusal({.recipients = {"Vendor"}}) == errc::no_recipient_key); }
   SUBCASE("neither signed nor encrypted") { CHECK(refusal({.sign = false}) == errc::usage); }
+  SUBCASE("a time that no signature can tell") {
+    for (const std::int64_t seconds : {std::int64_t{-1}, std::int64_t{1} << 32, std::int64_t{1'790'000'000'000}})
+      CHECK(refusal({.signers = {"one@example.org"}, .time = time_point(std::chrono::seconds(seconds))}) ==
+            errc::usage);
+  }
+  SUBCASE("but a recipient is judged today: one that was made after the time of the signature is good") {
+    const test::gnupg older;
+    older.make_key("Old <old@example.org>", "ed25519", "0", "20200101T000000");
+    older.make_key("New <new@example.org>", "ed25519");
+    byte_vector message;
+    CHECK(code_of([&] {
+            message_writer writer(vector_writer(message), older.keys(),
+                                  {.signers = {"old@example.org"},
+                                   .recipients = {"new@example.org"},
+                                   .time = time_point(std::chrono::seconds(1'600'000'000))});
+          }) == errc::success);
+  }
   SUBCASE("a time before the key was made") {
     CHECK(refusal({.signers = {"one@example.org"}, .time = time_point(std::chrono::seconds(1000000000))}) ==
           errc::no_secret_key);
@@ -206,6 +223,11 @@ TEST_CASE("expired and revoked recipients and signers are refused, and the messa
   CHECK(message_of({.sign = false, .recipients = {expired}}).find("expired on 2020-02-01") != std::string::npos);
   CHECK(message_of({.sign = false, .recipients = {revoked}}).find("was revoked on") != std::string::npos);
   CHECK(message_of({.signers = {"unknown@example.org"}}).find("no such key") != std::string::npos);
+  // A signature may be dated back to when the key was good, for builds that can be repeated: the key is not good today.
+  const time_point in_its_time = time_point(std::chrono::seconds(1579000000));
+  CHECK(message_of({.signers = {expired}, .time = in_its_time}).find("expired on 2020-02-01") != std::string::npos);
+  CHECK(message_of({.sign = false, .recipients = {expired}, .time = in_its_time}).find("expired on 2020-02-01") !=
+        std::string::npos);
   const time_point before_it_was_made = time_point(std::chrono::seconds(1500000000));
   CHECK(message_of({.signers = {"revoked@example.org"}, .time = before_it_was_made}).find("made after the time") !=
         std::string::npos);
