@@ -115,7 +115,8 @@ private:
     seen_.path = target.path_of(seen_.version);
     if (space) seen_.free_bytes = space->bytes, seen_.free_inodes = space->counts_inodes ? space->inodes : UINT64_MAX;
     seen_.hindrance = why_not_begin(target, how_, seen_);
-    if (!seen_.hindrance && space) seen_.hindrance = shortage(file_.path(), path, *space, *seen_.content);
+    if (!seen_.hindrance && space)
+      seen_.hindrance = shortage(file_.path(), path, *space, with_own_needs(*seen_.content));
   }
 
   const options& how_;

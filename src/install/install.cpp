@@ -112,13 +112,26 @@ private:
     });
   }
 
+  /// Where space ran out that did not look tight (or that a quota holds back), how much is needed is found out now.
+  template <class Stage>
+  auto explaining_lack_of_space(transaction& tx, package_file& file, const openpgp::keyring& keys, Stage&& stage) {
+    try {
+      return stage();
+    } catch (const error& e) {
+      if (e.code() == errc::no_space && !need_) need_ = survey(tx, file, keys, false);
+      throw;
+    }
+  }
+
   transaction::staged stage_proven(transaction& tx, package_file& file, const openpgp::keyring& keys,
                                    const openpgp::verification& proof) {
     check_space(tx, file, keys, proof.content_size());
-    auto tree = tx.stage(openpgp::message_reader(
-        base::watched_reader(file.reader_of_proven(), {.at = phase::unpacking, .total = file.size()}, how_.progress,
-                             how_.stop),
-        keys, how_.policy));
+    auto tree = explaining_lack_of_space(tx, file, keys, [&] {
+      return tx.stage(openpgp::message_reader(
+          base::watched_reader(file.reader_of_proven(), {.at = phase::unpacking, .total = file.size()}, how_.progress,
+                               how_.stop),
+          keys, how_.policy));
+    });
     if (tree.evidence().content_size() != proof.content_size())
       throw error(errc::package_changed,
                   {.what = "cannot use package " + file.path(), .why = "its content changed", .path = file.path()});
@@ -134,10 +147,14 @@ private:
     const bool tight = space && (space->bytes / usual_ratio < content ||
                                  (space->counts_inodes && space->inodes < content / usual_file + 1000));
     if (!tight) return;
-    const unique_fd live = open_live_version(tx.target());
-    need_ = archive::survey(openpgp::message_reader(file.reader_of_proven(), keys, how_.policy),
-                            {.limit = how_.limits, .share_with = live.get(), .reflinks = space->reflinks});
+    need_ = survey(tx, file, keys, space->reflinks);
     if (const auto lacking = shortage(file.path(), path, *space, *need_)) throw error(*lacking);
+  }
+
+  archive::surveyed survey(transaction& tx, package_file& file, const openpgp::keyring& keys, bool reflinks) {
+    const unique_fd live = open_live_version(tx.target());
+    return with_own_needs(archive::survey(openpgp::message_reader(file.reader_of_proven(), keys, how_.policy),
+                                          {.limit = how_.limits, .share_with = live.get(), .reflinks = reflinks}));
   }
 
   template <class Stage>

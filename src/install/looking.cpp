@@ -18,6 +18,14 @@ std::optional<free_space> space_of(const std::string& target) {
                     .reflinks = kind == BTRFS_SUPER_MAGIC || kind == XFS_SUPER_MAGIC};
 }
 
+archive::surveyed with_own_needs(archive::surveyed need) {
+  constexpr std::uint64_t inodes = 5, bytes = 4 * 4096;
+  need.needed_inodes += inodes;
+  need.needed_bytes += bytes;
+  need.certain_bytes += bytes;
+  return need;
+}
+
 std::optional<error> shortage(const std::string& package, const std::string& target, const free_space& space,
                               const archive::surveyed& need) {
   const bool lacks_bytes = space.bytes < need.certain_bytes && !space.compresses;
@@ -36,7 +44,7 @@ error without_space(const error& e, const std::string& target, const std::option
       need ? "; needed: " + megabytes(need->needed_bytes) + " and " + std::to_string(need->needed_inodes) + " inodes"
            : "; how much is needed is not known of a stream";
   if (space)
-    parts.why += ", free: " + megabytes(space->bytes) + " and " + std::to_string(space->inodes) + " inodes are free";
+    parts.why += ", free without it: " + megabytes(space->bytes) + " and " + std::to_string(space->inodes) + " inodes";
   parts.remedy = "remove old versions (fussy-clean) or other files in " + target + " and try again";
   parts.path = target;
   return error(e.code(), std::move(parts));

@@ -28,6 +28,9 @@ std::optional<free_space> space_of(const std::string& target);
 std::optional<error> shortage(const std::string& package, const std::string& target, const free_space& space,
                               const archive::surveyed& need);
 
+/// What an install takes beside the content: the journal and the one that replaces it, a place to unpack in, two links.
+archive::surveyed with_own_needs(archive::surveyed need);
+
 /// Says how much is needed and how much there is.
 error without_space(const error& e, const std::string& target, const std::optional<archive::surveyed>& need);
 

@@ -215,6 +215,26 @@ TEST_CASE("a hook that hangs is killed with all it started, and the install goes
   CHECK((::kill(pid, 0) != 0 || state.find(") Z") != std::string::npos));
 }
 
+TEST_CASE("a hook that writes without pause is ended when its time is over, and when the caller stops") {
+  device d;
+  d.install(good("1"));
+  install::options how = d.how();
+  std::stop_source stop;
+  SUBCASE("time") { how.hook_timeout = std::chrono::milliseconds(300); }
+  SUBCASE("stop") { how.stop = stop.get_token(); }
+  const std::jthread later([&] {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    if (how.stop.stop_possible()) stop.request_stop();
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  const fussy::error e = failure_of([&] {
+    install::install(vendor::of_all_tests().package("app-2", {{".pre-install!", "#!/bin/sh\nexec yes\n"}}), how);
+  });
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
+  CHECK((e.cause() == errc::timeout || e.cause() == errc::cancelled));
+  CHECK(d.current() == "app-1");
+}
+
 TEST_CASE("gotcha: a service that a hook starts in the background neither delays the install nor dies with it") {
   device d;
   const fs::path package = vendor::of_all_tests().package(

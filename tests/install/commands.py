@@ -3,6 +3,7 @@ status, a path alone on standard output or nothing, and a directory that is as i
 import json
 import os
 import random
+import re
 import shutil
 import stat
 import subprocess
@@ -334,6 +335,44 @@ def _(t):
 @sentence("inodes run out: the same")
 def _(t):
     full(t, "size=64m,nr_inodes=60", t.package("many", {f"d{i % 5}/{i}": "x" for i in range(200)}, name="many.gpg"))
+
+
+def needed_of_file(t, package):
+    """@return (MB, inodes) that a refusal says are needed, of a package that is a file and fills the target"""
+    done = t.install(package)
+    quiet(done, 2)
+    said = re.search(r"needed: (\d+) MB and (\d+) inodes, free without it: (\d+) MB and (\d+) inodes", done.err)
+    check(said, done.err)
+    return int(said.group(1)), int(said.group(2))
+
+
+@sentence("space that does not look tight runs out all the same: how much was needed is said then")
+def _(t):
+    # 48 MB that compress a thousand times over: nothing tells before that they do not fit.
+    swells = t.package("swells", {"large": b"x" * (48 << 20)}, name="swells.gpg")
+    many = t.package("many", {f"{i:04}": "" for i in range(3000)}, name="many.gpg")
+    for package, options, needs in ((swells, "size=20m", (48, 51, 3, 20)), (many, "size=64m,nr_inodes=1500", (0, 40, 3001, 3030))):
+        with Mounted(t, options):
+            t.must_install(simple(t))
+            before = snapshot(t.target)
+            megabytes, inodes = needed_of_file(t, package)
+            check(needs[0] <= megabytes <= needs[1] and needs[2] <= inodes <= needs[3], f"{megabytes} MB, {inodes} inodes")
+            equal(t.litter(), [])
+            equal(snapshot(t.target).keys(), before.keys())
+
+
+@sentence("what an install needs beside its content counts: too few inodes for the journal are known beforehand")
+def _(t):
+    package = t.package("few", {"a": "1"}, name="few.gpg")
+    for inodes in range(4, 20):
+        with Mounted(t, f"size=4m,nr_inodes={inodes}"):
+            done = t.install(package)
+            if done.code == 0:
+                check(inodes > 6, f"{inodes} inodes were enough")
+                return
+            equal(done.code, 2)
+            equal(t.litter(), [])
+    check(False, "never enough")
 
 
 @sentence("versions that share everything fit where two would not")

@@ -94,7 +94,7 @@ public:
   fs::path package(const std::string& root, const files& content) {
     temporary_directory work;
     make_tree(work.path() / root, content);
-    return sign(output_of({"tar", "-C", work.path().string(), same_time, "-czf", "-", root}), root);
+    return sign(output_of({"tar", "-C", work.path().string(), same_time, "-czf", "-", root}), root.substr(0, 200));
   }
   /// A signed package of anything.
   fs::path sign(const std::string& archive, const std::string& name = "package") {

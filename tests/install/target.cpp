@@ -91,6 +91,41 @@ TEST_CASE("odd: `current` dangles: what is installed replaces it; failsafe is wh
   }
 }
 
+TEST_CASE("odd: `current` dangles to the very name that is installed: that is not live before it is enabled") {
+  device d;
+  std::string link;
+  SUBCASE("") { link = "app-1"; }
+  SUBCASE("") { link = "./app-1"; }
+  SUBCASE("") { link = d.target() / "app-1"; }
+  SUBCASE("by another link") {
+    link = "x";
+    fs::create_symlink("app-1", d.target() / "x");
+  }
+  CAPTURE(link);
+  fs::create_symlink(link, d.target() / "current");
+  install::options how = d.how();
+  CHECK(install::install_bytes(package("1"), how).version == "app-1-1");
+  CHECK(!fs::exists(d.target() / "current"));
+  CHECK(d.install(package("1")).version == "app-1-2");
+  CHECK(d.current() == "app-1-2");
+}
+
+TEST_CASE("odd: failsafe dangles to the very name that is installed: a failure does not go back to what failed") {
+  device d;
+  fs::create_symlink("app-bad", d.target() / "failsafe");
+  CHECK(end_of([&] { d.install(failing_package()); }).code == errc::unrecoverable);
+  CHECK(!fs::exists(d.target() / "failsafe"));
+}
+
+TEST_CASE("a name that is taken and has no room for a number is refused") {
+  device d;
+  const std::string name(255, 'n');
+  const fs::path long_named = vendor::of_all_tests().package(name, {{"app", "1"}});
+  CHECK(d.install(long_named).version == name);
+  CHECK(end_of([&] { d.install(long_named); }).code == errc::bad_root);
+  CHECK(d.current() == name);
+}
+
 TEST_CASE("odd: `current` is a link to a file: as one that dangles") {
   device d;
   write_file(d.target() / "file", "x");

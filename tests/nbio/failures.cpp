@@ -19,6 +19,29 @@ TEST_CASE("a timeout ends the run in time, with errc::timeout and what came out 
   CHECK(e.result.stages[0].killed_by_us);
 }
 
+TEST_CASE("a run whose output is taken piece by piece ends in time, also when there is always more") {
+  nothing_left_behind check;
+  const stopwatch w;
+  SUBCASE("a timeout") {
+    const pipe_error e = failure_of([] {
+      for (const view line : P("yes").timeout(200ms).lines()) (void)line;
+    });
+    CHECK(e.result.timed_out);
+  }
+  SUBCASE("a stop") {
+    std::stop_source stop;
+    const std::jthread later([&] {
+      std::this_thread::sleep_for(200ms);
+      stop.request_stop();
+    });
+    const pipe_error e = failure_of([&] {
+      for (const view line : P("yes").stop(stop.get_token()).lines()) (void)line;
+    });
+    CHECK(e.result.cancelled);
+  }
+  CHECK(w.elapsed() < 20s);
+}
+
 TEST_CASE("a timeout kills the descendants as well") {
   nothing_left_behind check;
   const result r = P("sleep 98761 & sh -c 'sleep 98761; true' & sleep 98761; true").timeout(200ms).run();

@@ -124,12 +124,18 @@ public:
     }
   }
 
-  /// `root`, or the first of root-1, root-2 … that names nothing.
+  /// `root`, or the first of root-1, root-2 … that names nothing, and that no link waits for. @throws bad_root
   std::string free_name(const std::string& root) {
     std::string name = root;
-    for (unsigned n = 1; store_.type(store_.root(), name) != entry_type::none; ++n)
+    for (unsigned n = 1;; ++n) {
+      if (!is_version_name(name))
+        throw error(errc::bad_root,
+                    {.what = "cannot use the top-level directory '" + detail::escape_line(root) + "'",
+                     .why = "its name is taken, and with a number it is too long",
+                     .remedy = "pack a directory with a shorter name, or remove old versions (fussy-clean)"});
+      if (store_.type(store_.root(), name) == entry_type::none && !is_awaited(name)) return name;
       name = root + "-" + std::to_string(n);
-    return name;
+    }
   }
 
   /// The versions that a clean removes, by name: all but `current`, failsafe and what it leads to, and the `keep` that
@@ -168,6 +174,19 @@ protected:
   log_sink log_;
 
 private:
+  /// Where `current` or failsafe dangle to this name, publishing it would be enabling it.
+  bool is_awaited(const std::string& name) {
+    for (std::string at : {current_name, failsafe_name}) {
+      for (int hops = 0; hops < 8 && store_.type(store_.root(), at) == entry_type::link; ++hops) {
+        const std::string text = store_.read_link(store_.root(), at);
+        at = text.substr(text.rfind('/') + 1);
+        if (at == name) return true;
+        if (at.empty()) break;
+      }
+    }
+    return false;
+  }
+
   error unusable_current(std::string why, std::string remedy) const {
     return error(errc::target_unusable, {.what = "cannot use " + path_of(current_name),
                                          .why = std::move(why),

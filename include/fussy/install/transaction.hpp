@@ -97,7 +97,6 @@ public:
                .version = target_.free_name(tree.root_),
                .previous = target_.previous(),
                .published = true};
-    if (!is_version_name(record_.version)) throw bad_root(record_.version, "with its number the name is too long");
     bool named = false;
     try {
       directory room = target_.open_staging(tree.id_);

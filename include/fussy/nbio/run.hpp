@@ -131,6 +131,7 @@ public:
   }
   /// The next chunk of an open tail. `blocked`: drive the run first.
   got take(view& chunk) {
+    serve_meanwhile();
     if (!tail_ || tail_->done) return got::end;
     got g = got::end;
     try {
@@ -147,6 +148,7 @@ public:
       close_segment(*tail_);
       if (complete()) finish();
     }
+    if (g == got::data) taken_octets_ += chunk.size();
     return g;
   }
   /// What is left of an open tail is collected from now on.
@@ -172,6 +174,15 @@ public:
   }
 
 private:
+  /// Who takes from a source that never pauses never waits: deadlines, a stop and the ends of processes would not be
+  /// noticed.
+  void serve_meanwhile() {
+    constexpr std::size_t fair_chunks = 16, fair_octets = 32 * 1024;
+    if (++taken_chunks_ < fair_chunks && taken_octets_ < fair_octets) return;
+    taken_chunks_ = taken_octets_ = 0;
+    advance(0);
+  }
+
   enum class kind : std::uint32_t { input, output, ended, error_output, wake, timer, outer };
   static std::uint64_t tag(kind k, std::size_t index) { return static_cast<std::uint64_t>(k) << 32 | index; }
 
@@ -612,6 +623,7 @@ private:
   std::optional<run_clock::time_point> deadline_, kill_at_, linger_until_;
   bool external_ = false, ending_ = false, killing_ = false, finished_ = false;
   std::unique_ptr<char[]> error_buffer_;
+  std::size_t taken_chunks_ = 0, taken_octets_ = 0;  // since others were served
   std::atomic<bool> stop_requested_{false};
   struct on_stop {
     run* self;
