@@ -1,6 +1,11 @@
 // What a target holds, looked at from outside: no lock is taken, nothing is written. What changes meanwhile may be seen
 // half before and half after.
+#include <linux/magic.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <fussy/install.hpp>
+
+#include <cstdio>
 
 #include "looking.hpp"
 
@@ -38,6 +43,17 @@ void look_at_journal(int ours, status_report& report) {
   report.journal_damaged = !report.in_flight;
 }
 
+/// How /proc/locks names a file: device and inode. Where stat(2) tells another device than the kernel works with, the
+/// inode alone.
+std::string name_among_locks(int fd, const struct stat& st) {
+  struct statfs fs {};
+  const bool same_device = ::fstatfs(fd, &fs) == 0 && static_cast<std::uint32_t>(fs.f_type) != BTRFS_SUPER_MAGIC &&
+                           static_cast<std::uint32_t>(fs.f_type) != OVERLAYFS_SUPER_MAGIC;
+  char device[32] = "";
+  if (same_device) std::snprintf(device, sizeof device, " %02x:%02x", major(st.st_dev), minor(st.st_dev));
+  return device + (":" + std::to_string(st.st_ino)) + " ";
+}
+
 /// Whether somebody holds the lock, without ever holding it: /proc/locks knows.
 void look_at_lock(int ours, status_report& report) {
   struct stat st {};
@@ -47,7 +63,7 @@ void look_at_lock(int ours, status_report& report) {
   file_reader file(locks.get());
   const byte_vector text = read_all(file, 16 << 20);
   std::string_view rest = as_text(text);
-  const std::string wanted = ":" + std::to_string(st.st_ino) + " ";
+  const std::string wanted = name_among_locks(ours, st);
   while (!rest.empty()) {
     const std::size_t end = std::min(rest.find('\n'), rest.size() - 1);
     const std::string_view line = rest.substr(0, end + 1);

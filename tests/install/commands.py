@@ -1,5 +1,6 @@
 """The commands on targets that are not as they should be: unusable, full, limited, contended. What a script sees: the exit
 status, a path alone on standard output or nothing, and a directory that is as it was."""
+import fcntl
 import json
 import os
 import random
@@ -29,10 +30,10 @@ def quiet(done, code):
 
 
 class Mounted:
-    """A small file system in memory as the target."""
+    """A small file system in memory as the target, or elsewhere."""
 
-    def __init__(self, t, options):
-        self.where = t.target
+    def __init__(self, t, options, where=None):
+        self.where = where or t.target
         if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", self.where], capture_output=True).returncode:
             raise Skipped("needs the right to mount")
 
@@ -526,6 +527,46 @@ def _(t):
     statuses = race(t, 2, 2, 60 if LONG else 3, wait=0)
     print(f"ended with: {statuses}")
     check(statuses.get(0, 0) > 2, repr(statuses))
+
+
+def who_works_on(t, target):
+    return json.loads(t.must("fussy-status", "--json", "-t", target).out)["busy_pid"]
+
+
+@sentence("a target is not busy because the lock of another one, on another file system, has the same number of inode")
+def _(t):
+    other = t.at("other")
+    os.mkdir(other)
+    with Mounted(t, "size=8m"), Mounted(t, "size=8m", other):
+        package = simple(t)
+        t.must_install(package)
+        t.must("fussy-install", "-k", Keys.get().ring, "-t", other, package)
+        locks = [os.path.join(target, ".fussy/lock") for target in (t.target, other)]
+        if os.stat(locks[0]).st_ino != os.stat(locks[1]).st_ino:
+            raise Skipped("this kernel numbers the inodes of all tmpfs together")
+        with open(locks[0]) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            equal(who_works_on(t, t.target), os.getpid())
+            quiet(t.install(package, "--dry-run"), 2)
+            equal(who_works_on(t, other), None)
+            t.must("fussy-install", "-k", Keys.get().ring, "-t", other, "--dry-run", package)
+
+
+@sentence("who works on a target is seen in a subvolume of btrfs, too, where stat(2) and the kernel's locks name different devices")
+def _(t):
+    if not available("btrfs"):
+        raise Skipped("needs root, loop devices, and mkfs.btrfs")
+    disk = Disk(t, "btrfs")
+    try:
+        for name in ("a", "b"):  # in each the first inode has the same number
+            subprocess.run(["btrfs", "subvolume", "create", os.path.join(disk.where, name)], check=True, capture_output=True)
+        t.target = os.path.join(disk.where, "a")
+        t.must_install(simple(t))
+        with open(os.path.join(t.target, ".fussy/lock")) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            equal(who_works_on(t, t.target), os.getpid())
+    finally:
+        disk.close()
 
 
 @sentence("fussy-install that is killed at a random moment leaves something that the next fussy-install heals")
