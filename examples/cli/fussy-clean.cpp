@@ -11,7 +11,7 @@ void clean(cli::install_options& options, std::size_t keep) {
   const install::options how = options.prepare();
   const std::vector<std::string> removed = install::clean(how, keep);
   for (const std::string& name : removed) options.says().log().write(log_level::info, "removed " + name);
-  options.says().result("", {{"removed", removed}});
+  options.says().done("", {{"removed", removed}});
 }
 
 void say_what_would_go(cli::install_options& options, std::size_t keep) {

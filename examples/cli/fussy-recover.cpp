@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
 
   return command.run(argc, argv, [&] {
     const install::recovery found = install::recover(options.prepare());
-    options.says().result(std::string(name(found.what)) + (found.version.empty() ? "" : " " + found.version),
-                          {{"recovered", name(found.what)}, {"version", cli::text_or_null(found.version)}});
+    options.says().done(std::string(name(found.what)) + (found.version.empty() ? "" : " " + found.version),
+                        {{"recovered", name(found.what)}, {"version", cli::text_or_null(found.version)}});
   });
 }

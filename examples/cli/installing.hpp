@@ -85,7 +85,7 @@ public:
       fields["bytes"] = done.unpacked.bytes;
       fields["written_bytes"] = done.unpacked.written;
     }
-    reporting_.result(done.path.string(), fields);
+    reporting_.done(done.path.string(), fields);
   }
 
 private:

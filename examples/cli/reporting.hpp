@@ -100,11 +100,23 @@ public:
     log.show_steps(words);
   }
   /// Signals ask the work to stop from now on. For work that obeys stop(), before begin().
-  void catch_signals() { interrupts_.emplace(command_.log); }
+  void catch_signals() {
+    ::signal(SIGPIPE, SIG_IGN);  // who reads the result may leave: an error of the write then
+    interrupts_.emplace(command_.log);
+  }
   bool json() const { return json_; }
   bool verbose() const { return verbose_; }
   std::stop_token stop() const { return interrupts_ ? interrupts_->token() : std::stop_token(); }
   logger& log() { return command_.log; }
+
+  /// The same after the target was changed. Whoever does not get the line has the version all the same: no failure.
+  void done(std::string_view line, const cli::json& fields) {
+    try {
+      result(line, fields);
+    } catch (const error& e) {
+      command_.log.write(log_level::warning, std::string("it is done; ") + e.what());
+    }
+  }
 
   /// What the command was called for: a line for scripts, or an event. @param line  nothing is printed when it is empty
   void result(std::string_view line, const cli::json& fields) {

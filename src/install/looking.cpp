@@ -44,7 +44,7 @@ error without_space(const error& e, const std::string& target, const std::option
       need ? "; needed: " + megabytes(need->needed_bytes) + " and " + std::to_string(need->needed_inodes) + " inodes"
            : "; how much is needed is not known of a stream";
   if (space)
-    parts.why += ", free without it: " + megabytes(space->bytes) + " and " + std::to_string(space->inodes) + " inodes";
+    parts.why += ", free: " + megabytes(space->bytes) + " and " + std::to_string(space->inodes) + " inodes";
   parts.remedy = "remove old versions (fussy-clean) or other files in " + target + " and try again";
   parts.path = target;
   return error(e.code(), std::move(parts));

@@ -342,7 +342,7 @@ def needed_of_file(t, package):
     """@return (MB, inodes) that a refusal says are needed, of a package that is a file and fills the target"""
     done = t.install(package)
     quiet(done, 2)
-    said = re.search(r"needed: (\d+) MB and (\d+) inodes, free without it: (\d+) MB and (\d+) inodes", done.err)
+    said = re.search(r"needed: (\d+) MB and (\d+) inodes, free: (\d+) MB and (\d+) inodes", done.err)
     check(said, done.err)
     return int(said.group(1)), int(said.group(2))
 
