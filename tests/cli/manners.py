@@ -332,7 +332,7 @@ def _(t):
     running = subprocess.Popen([os.path.join(t.commands, argv[0]), *argv[1:]], stdout=subprocess.PIPE, env=environment)
     running.stdout.read(1)
     running.stdout.close()
-        equal(running.wait(60), 0, "it is live, whether that could be told or not")
+    equal(running.wait(60), 0, "it is live, whether that could be told or not")
     equal(os.readlink(t.at("target", "current")), "firmware-1", "current")
 
 
