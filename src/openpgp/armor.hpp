@@ -48,7 +48,7 @@ std::string encode_armor(std::string_view label, byte_view octets);
 // ---------------------------------------------------------------------------------------------------
 
 /// Decodes the one block of a stream. A `reader`. In front of the block there may be text of up to `max_preamble`
-/// octets; behind it only white space.
+/// octets; behind it only white space. (message_reader comes here only when the first octet of all is ASCII.)
 class armor_reader {
 public:
   static constexpr std::size_t max_preamble = 64 * 1024;

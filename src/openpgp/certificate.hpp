@@ -65,8 +65,12 @@ public:
   /// Somebody may encrypt for it. (Decryption asks nothing: what was encrypted can be decrypted.)
   verdict_on_key may_encrypt(std::size_t index, const judgement& by) const;
 
+  // What the newest self-signature says that counts: of a subkey its binding; of the primary key its direct-key
+  // signature where that has a word about it, else the certification of a valid user ID, however much newer that is.
+
   /// Flags in force (key_flag); what its algorithm can do where its self-signature has no flags.
   std::uint8_t flags(std::size_t index, const judgement& by) const;
+  /// Null: never.
   std::optional<time_point> expires(std::size_t index, const judgement& by) const;
   bool revoked(std::size_t index) const noexcept { return !key(index).revocations.empty(); }
   /// Its newest self-signature that counts; null without one.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "forge.hpp"
+#include "gnupg.hpp"
 
 using namespace fussy;
 using namespace fussy::openpgp;
@@ -17,6 +18,10 @@ std::string why(const result& r) { return std::string(name(r.code)) + ": " + r.m
 #define ACCEPTED(r) CHECK_MESSAGE((r).code == errc::success, why(r))
 #define REFUSED(r, expected) CHECK_MESSAGE((r).code == (expected), why(r))
 
+byte_vector direct_key(const secret_key& key, const byte_vector& hashed) {
+  return signature_packet(signature_body(key, signature_type::direct_key, key.key.hashed(), hashed));
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("openpgp: certificates");
@@ -26,9 +31,7 @@ TEST_CASE("a self-signed primary key with the flag signs") {
     CAPTURE(version);
     const secret_key key = make_key(epoch, version);
     byte_vector block = primary_packet(key);
-    if (version == 6)
-      block = block + signature_packet(signature_body(key, signature_type::direct_key, key.key.hashed(),
-                                                      created(epoch) + key_flags(0x03)));
+    if (version == 6) block = block + direct_key(key, created(epoch) + key_flags(0x03));
     block = block + certified(key, created(epoch) + key_flags(0x03));
     const result r = read_signed(key, ring_of(block));
     ACCEPTED(r);
@@ -46,8 +49,7 @@ TEST_CASE("a v6 certificate needs a direct-key signature, whatever certifies its
 
 TEST_CASE("a v4 certificate without user ID is good with a direct-key signature") {
   const secret_key key = make_key();
-  const byte_vector direct = signature_packet(
-      signature_body(key, signature_type::direct_key, key.key.hashed(), created(epoch) + key_flags(3)));
+  const byte_vector direct = direct_key(key, created(epoch) + key_flags(3));
   ACCEPTED(read_signed(key, ring_of(primary_packet(key) + direct)));
 }
 
@@ -119,8 +121,7 @@ TEST_CASE("expiry: what was signed before stays good, what is signed after is no
         read_signed(key, ring(certified(key, created(epoch) + key_flags(3) + key_expires(0))), {}, epoch + 2000 * day));
   }
   SUBCASE("a direct-key signature speaks for the key before any user ID") {
-    const byte_vector direct = signature_packet(signature_body(key, signature_type::direct_key, key.key.hashed(),
-                                                               created(epoch) + key_flags(3) + key_expires(10 * day)));
+    const byte_vector direct = direct_key(key, created(epoch) + key_flags(3) + key_expires(10 * day));
     REFUSED(read_signed(key, ring(direct + certified(key, for_a_year)), {}, epoch + 20 * day), errc::key_expired);
   }
   SUBCASE("a self-signature that itself has expired counts no more") {
@@ -130,6 +131,56 @@ TEST_CASE("expiry: what was signed before stays good, what is signed after is no
   }
   SUBCASE("a signature from before its key was made is no signature") {
     REFUSED(read_signed(key, expiring, {.ignore_expiry = true}, epoch - day), errc::bad_signature);
+  }
+}
+
+TEST_CASE("a direct-key signature says more of the key than certifications of user IDs, also when it is older") {
+  const secret_key key = make_key();
+  const byte_vector id = subpacket(16, number(key.key.id, 8));  // gpg 2.2 looks for it
+  const auto block = [&](long long direct_made, const byte_vector& direct, const byte_vector& certification) {
+    return primary_packet(key) + direct_key(key, created(direct_made) + id + direct) +
+           certified(key, created(epoch + 5 * day) + id + certification);
+  };
+  const auto ten_days = key_expires(10 * day), a_year = key_expires(365 * day);
+  const struct {
+    std::string what;
+    byte_vector block;
+    std::optional<long long> days;  ///< until it expires
+    bool signs, gpg_agrees = true;
+  } cases[] = {
+      {"older, shorter", block(epoch, key_flags(3) + ten_days, key_flags(3) + a_year), 10, true},
+      {"older, longer", block(epoch, key_flags(3) + a_year, key_flags(3) + ten_days), 365, true},
+      {"older, for ever", block(epoch, key_flags(3) + key_expires(0), key_flags(3) + ten_days), {}, true, false},
+      {"newer, silent about expiry", block(epoch + 6 * day, key_flags(3), key_flags(3) + ten_days), 10, true},
+      {"older, with the flag", block(epoch, key_flags(3), key_flags(1)), {}, true},
+      {"older, without the flag", block(epoch, key_flags(1), key_flags(3)), {}, false},
+      {"newer, silent about flags", block(epoch + 6 * day, a_year, key_flags(1)), 365, false},
+      {"renewed",
+       block(epoch, ten_days, key_flags(3)) + primary_packet(key) +
+           direct_key(key, created(epoch + 7 * day) + id + a_year),
+       365, true, false},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.what);
+    const keyring ring = ring_of(c.block);
+    const key_info info = list(ring, {}).at(0).keys.at(0);
+    CHECK(info.signs == c.signs);
+    CHECK(info.expires.has_value() == c.days.has_value());
+    if (c.days) CHECK(info.expires == at(epoch + *c.days * day));
+    const errc late = c.days == 10 ? errc::key_expired : c.signs ? errc::success : errc::key_unusable;
+    REFUSED(read_signed(key, ring, {}, epoch + 20 * day), late);
+
+    // gpg says the same, but takes an expiry of 0 for none and goes on looking; and it does not merge copies.
+    if (!c.gpg_agrees) continue;
+    const gnupg home;
+    const temporary_directory files;
+    std::ofstream(files / "keys.gpg", std::ios::binary) << fussy::as_text(c.block);
+    const std::string listed = home.output({"--no-auto-check-trustdb", "--no-default-keyring", "--keyring",
+                                            (files / "keys.gpg").string(), "--with-colons", "--list-keys"});
+    const std::string record = listed.substr(listed.find("pub:"), listed.find('\n', listed.find("pub:")));
+    const std::string dates = std::to_string(epoch) + ":" + (c.days ? std::to_string(epoch + *c.days * day) : "") + ":";
+    CHECK_MESSAGE(record.find(dates) != std::string::npos, record);
+    CHECK_MESSAGE((record.find("::-:::sc") != std::string::npos) == c.signs, record);
   }
 }
 
@@ -185,8 +236,7 @@ TEST_CASE("a designated revoker revokes, if the key itself named him") {
   const secret_key key = make_key(), revoker = make_key();
   const byte_vector designation =
       subpacket(12, number(0x80, 1) + number(22, 1) + pgp::to_vector(revoker.key.fingerprint.octets()));
-  const byte_vector direct =
-      signature_packet(signature_body(key, signature_type::direct_key, key.key.hashed(), created(epoch) + designation));
+  const byte_vector direct = direct_key(key, created(epoch) + designation);
   const byte_vector user_id = certified(key, created(epoch) + key_flags(3));
   const byte_vector revoked = revocation(revoker, key.key, created(epoch + day) + reason(2));
   ACCEPTED(read_signed(key, ring_of(primary_packet(key) + direct + user_id + plain_certificate(revoker))));
@@ -213,6 +263,29 @@ TEST_CASE("a revoked user ID takes the certificate with it only if it was the la
   // Certified again later, it is back.
   ACCEPTED(read_signed(key, ring(first + revoked("first", epoch + day) +
                                  certified(key, created(epoch + 2 * day) + key_flags(3), "first"))));
+}
+
+TEST_CASE("all user IDs revoked: the key counts on only where a direct-key signature vouches for it without a name") {
+  for (const unsigned version : {4U, 6U}) {
+    CAPTURE(version);
+    const secret_key key = make_key(epoch, version);
+    const byte_vector direct = direct_key(key, created(epoch) + key_flags(3));
+    const byte_vector user_id =
+        certified(key, created(epoch) + key_flags(3)) +
+        signature_packet(signature_body(key, signature_type::certification_revocation, over_user_id(key.key, vendor),
+                                        created(epoch + day) + reason(32)));
+    const result r = read_signed(key, ring_of(primary_packet(key) + direct + user_id));
+    ACCEPTED(r);
+    CHECK(r.signers.at(0).user_id == "");
+    CHECK(list(ring_of(primary_packet(key) + direct + user_id), {}).at(0).user_ids.at(0).revoked);
+    // In version 6 user IDs never say anything about the key.
+    REFUSED(read_signed(key, ring_of(primary_packet(key) + user_id)),
+            version == 6 ? errc::key_unusable : errc::key_revoked);
+    // Who withdraws a key revokes the key.
+    REFUSED(read_signed(key, ring_of(primary_packet(key) + revocation(key, key.key, created(epoch + day) + reason(2)) +
+                                     direct + user_id)),
+            errc::key_revoked);
+  }
 }
 
 TEST_CASE("a revoked user ID is listed as revoked, also where nothing but the revocation is left of it") {

@@ -264,6 +264,56 @@ TEST_CASE("gosop's line feed behind a binary message is let pass, anything else 
   CHECK(read(message + message).code == errc::bad_message);
 }
 
+TEST_CASE(
+    "what stands behind compressed data in their packet is padding: of two messages of gpg in one file, the first") {
+  const auto& k = keys();
+  for (const std::string algorithm : {"zip", "zlib", "bzip2"}) {
+    CAPTURE(algorithm);
+    const std::vector<std::string> options{"--compress-algo", algorithm};
+    // gpg writes compressed packets without a length: they reach to the end of the file.
+    const std::string first = k.vendor.sign(k.rsa, hello, options);
+    const std::string unsigned_message = k.vendor.output({"--compress-algo", algorithm, "--store"}, "evil");
+    for (const std::string& behind : {k.vendor.sign(k.ed25519, "second", options), unsigned_message,
+                                      k.stranger.sign(k.strange, "evil", options), std::string("junk")}) {
+      const auto r = read(first + behind);
+      CHECK_MESSAGE(r.code == errc::success, r.message);
+      CHECK(r.content == hello);
+      REQUIRE(r.signers.size() == 1);
+      CHECK(r.signers[0].primary.hex() == k.rsa);
+    }
+    // What is behind proves nothing that is in front of it.
+    CHECK(read(unsigned_message + first).code == errc::no_signature);
+    CHECK(read(unsigned_message + first).content.empty());
+  }
+  const std::string plain = k.vendor.sign(k.rsa, hello, {"--compress-algo", "none"});
+  CHECK(read(plain + plain).code == errc::bad_message);
+  CHECK(read(plain + "junk").code == errc::bad_message);
+  SUBCASE("a packet with a length ends there") {
+    const byte_vector message = test::uncompressed(test::signed_message(ed_secret(), hello));
+    CHECK(read(message).code == errc::success);
+    CHECK(read(message + test::to_octets("junk")).code == errc::bad_message);
+    CHECK(read(message + message).code == errc::bad_message);
+  }
+}
+
+TEST_CASE("text in front of armor is skipped, unless its first octet is none of ASCII: such begin binary messages") {
+  const std::string armored = keys().vendor.sign(keys().rsa, hello, {"--armor"});
+  for (const std::string front :
+       {"", "\n", "Dear customer,\n\n", "For M\xc3\xbcller:\n", "For M\xfcller:\n", " \xef\xbb\xbf\n"}) {
+    CAPTURE(front);
+    const auto r = read(front + armored);
+    CHECK_MESSAGE(r.code == errc::success, r.message);
+    CHECK(r.content == hello);
+  }
+  for (const std::string front :
+       {"\xef\xbb\xbf", "\xef\xbb\xbf\n", "\xc3\xbc ist da:\n", "\xfc ist da:\n", "\xff\xfe"}) {
+    CAPTURE(front);
+    const auto r = read(front + armored);
+    CHECK_MESSAGE(r.code == errc::bad_message, r.message);
+    CHECK(r.content.empty());
+  }
+}
+
 TEST_CASE("exactly one content, inside of its signatures, and nothing beside it") {
   const auto s = test::sign(ed_secret(), hello);
   const byte_vector lit = test::literal(hello), other = test::literal("evil");
