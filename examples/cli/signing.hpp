@@ -18,10 +18,11 @@ class signing_options {
 public:
   void add_to(CLI::App& app) {
     app.add_option("-k,--key", keys_,
-                   "Sign with this key: fingerprint, key ID or e-mail (repeatable: several signatures)")
+                   "Sign with this key: fingerprint, key ID, e-mail, or a part of the user ID that only one key has "
+                   "(repeatable: several signatures)")
         ->type_name("KEY")
         ->allow_extra_args(false);  // what follows its value is the file
-    app.add_option("-e,--encrypt-for", recipients_, "Encrypt for this key as well (repeatable)")
+    app.add_option("-e,--encrypt-for", recipients_, "Encrypt for this key as well, named as for -k (repeatable)")
         ->type_name("KEY")
         ->allow_extra_args(false);
     app.add_option("--homedir", homedir_, "Key ring to take keys from (default: $GNUPGHOME or ~/.gnupg)")
