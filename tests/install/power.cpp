@@ -324,7 +324,7 @@ TEST_CASE(
       } catch (const fussy::error& e) {
         CHECK(e.code() == errc::no_space);
         CAPTURE(std::string(e.what()));
-        CHECK(std::string(e.what()).find("inodes are free") != std::string::npos);
+        CHECK(std::string(e.what()).find("free: ") != std::string::npos);
         CHECK(std::string(e.what()).find("needed") != std::string::npos);
         CHECK(std::string(e.what()).find("fussy-clean") != std::string::npos);
       }
