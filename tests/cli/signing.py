@@ -550,6 +550,9 @@ def takes_signals_itself(pid):
 
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+for ignored in ENDING:  # as nohup(1) has it: what is ignored stays so in the commands, rightly
+    if signal.getsignal(ignored) == signal.SIG_IGN:
+        signal.signal(ignored, signal.SIG_DFL)
 
 
 @sentence("SIGINT, SIGTERM and SIGHUP end fussy-pack with exit 2, whoever signs; no part, no directory and no gpg stays")
