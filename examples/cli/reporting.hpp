@@ -15,7 +15,8 @@
 namespace fussy::cli {
 
 /// The first SIGINT, SIGTERM or SIGHUP asks the work to stop and clean up; the second ends the process as ever. One
-/// that was ignored before (nohup) stays so. Constructed before any other thread.
+/// that was ignored before (nohup) stays so; one that comes when the work has ended changes nothing of how it ended.
+/// Constructed before any other thread.
 class interrupts {
 public:
   explicit interrupts(logger& log) : log_(log) {
@@ -35,6 +36,7 @@ public:
       ::pthread_kill(waiter_.native_handle(), wake_);
       waiter_.join();
     }
+    forget_pending();
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
   interrupts(const interrupts&) = delete;
@@ -51,6 +53,11 @@ private:
                                          "), cleaning up; a second time ends this at once");
       source_.request_stop();
     }
+  }
+  // Ctrl-C ends a child as well, and its end may be known here before the waiter got to run.
+  void forget_pending() const {
+    static constexpr timespec at_once{};
+    while (retry_eintr([this] { return ::sigtimedwait(&signals_, nullptr, &at_once); }) > 0) continue;
   }
   static void die(int number) {
     ::signal(number, SIG_DFL);
@@ -109,7 +116,8 @@ public:
   std::stop_token stop() const { return interrupts_ ? interrupts_->token() : std::stop_token(); }
   logger& log() { return command_.log; }
 
-  /// The same after the target was changed. Whoever does not get the line has the version all the same: no failure.
+  /// result() for when the target has been changed. Whoever does not get the line has the version all the same: no
+  /// failure.
   void done(std::string_view line, const cli::json& fields) {
     try {
       result(line, fields);
