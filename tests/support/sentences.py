@@ -8,6 +8,7 @@ A substring of names as first argument runs only those.
 """
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,8 +68,21 @@ def snapshot(directory):
     return seen
 
 
+class Endless(Exception):
+    """A test has not ended in time."""
+
+
+def end_endless(*_):
+    if shutil.which("ps"):  # what hangs is seldom ourselves
+        processes = subprocess.run(["ps", "-eo", "pid,ppid,stat,wchan:20,args", "--forest"], capture_output=True).stdout
+        print(processes.decode(errors="replace"))
+    raise Endless
+
+
 class Workspace:
     commands = os.environ.get("FUSSY_COMMANDS", "")
+    # What a test may take: it fails with a trace then, and the others still run. Long ones have their whole time.
+    seconds = 0 if os.environ.get("FUSSY_LONG_TESTS") or "--long" in sys.argv else 400
 
     def __init__(self):
         self.path = tempfile.mkdtemp(prefix="fussy-test-")
@@ -118,10 +132,12 @@ class Workspace:
 def main(workspace=Workspace):
     only = sys.argv[1] if len(sys.argv) > 1 else ""
     passed = failed = skipped = 0
+    signal.signal(signal.SIGALRM, end_endless)
     for name, function in TESTS:
         if only not in name:
             continue
         t = None
+        signal.alarm(workspace.seconds)
         try:
             t = workspace()
             function(t)
@@ -134,6 +150,7 @@ def main(workspace=Workspace):
             print(f"FAILED: {name}")
             traceback.print_exc(file=sys.stdout)
         finally:
+            signal.alarm(0)
             if t:
                 t.close()
     print(f"test cases: {passed + failed} | {passed} passed | {failed} failed | {skipped} skipped")
