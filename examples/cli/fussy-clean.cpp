@@ -32,7 +32,9 @@ int main(int argc, char** argv) {
   std::size_t keep = 0;
   bool dry_run = false;
   options.add_target_to(command.app);
-  command.app.add_option("--keep", keep, "Keep the N newest versions besides those always kept")->type_name("N");
+  command.app.add_option("--keep", keep, "Keep the N newest versions besides those always kept")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
   command.app.add_flag("-n,--dry-run", dry_run, "Remove nothing, print what would be removed");
 
   return command.run(argc, argv, [&] { dry_run ? say_what_would_go(options, keep) : clean(options, keep); });

@@ -32,6 +32,7 @@ void add_options(CLI::App& app, options& o) {
   app.add_option("--max-ratio", o.how.limits.max_ratio,
                  "Refuse more than 64 MiB that unpack from less than one part in N; 0: never")
       ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_flag("--tree", o.tree, "Show everything that is in it, not only the top");
   app.add_flag("--json", o.json, "Print one JSON object; sizes in bytes, times in seconds since 1970");

@@ -26,6 +26,7 @@ public:
     app.add_option("--max-ratio", options_.limits.max_ratio,
                    "Refuse more than 64 MiB that unpack from less than one part in N; 0: never")
         ->type_name("N")
+        ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
   }
   void add_target_to(CLI::App& app) {

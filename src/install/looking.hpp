@@ -73,16 +73,21 @@ unique_fd open_live_version(Target& target) {
 /// The name below the target that a path means. A bare name means the one in the target.
 template <class Target>
 std::string name_in_target(Target& target, const std::filesystem::path& version) {
+  if (version.empty())
+    throw error(errc::usage, {.what = "cannot enable a version",
+                              .why = "its name is empty",
+                              .remedy = "name a version directory of " + target.path()});
   std::filesystem::path path = version.lexically_normal();
   if (path.filename().empty()) path = path.parent_path();
   std::string name = path.filename().string();
   std::error_code ignored;
   const bool bare = !path.has_parent_path() && target.can_be_live(name);
   if (!bare && !std::filesystem::equivalent(std::filesystem::absolute(path).parent_path(), target.path(), ignored))
-    throw error(errc::not_found, {.what = "cannot enable " + version.string(),
-                                  .why = "it is not inside " + target.path(),
-                                  .remedy = "name a version directory of the target",
-                                  .path = version.string()});
+    throw error(errc::not_found,
+                {.what = "cannot enable " + version.string(),
+                 .why = (path.has_parent_path() ? "it is not inside " : "there is no such version in ") + target.path(),
+                 .remedy = "name a version directory of the target",
+                 .path = version.string()});
   if (name == failsafe_name) return name;
   return target.disk().version_behind(name).value_or(name);
 }

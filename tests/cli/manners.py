@@ -618,6 +618,32 @@ def _(t):
     check("freed_bytes" in events(t.must("fussy-clean", "-t", target(t), "-n", "--json").out)[-1], "freed bytes")
 
 
+@sentence("numbers below zero are usage errors: --keep, --max-ratio, --wait, --hook-timeout")
+def _(t):
+    package = signed(t, sample(t))
+    t.must(*installing(t, package))
+    for argv in (["fussy-clean", "-t", target(t), "--keep"], ["fussy-inspect", package, "--max-ratio"],
+                 installing(t, package, "--max-ratio"), installing(t, package, "--wait"),
+                 installing(t, package, "--hook-timeout")):
+        for number in ("-1", "nobody"):
+            done = t.run(*argv[:-1], argv[-1] + "=" + number)
+            equal(done.code, 2, f"{argv}: {done}")
+            check(argv[-1] in done.err, done.err)
+    equal(sorted(os.listdir(target(t))), sorted([".fussy", "current", "firmware-1"]))
+
+
+@sentence("fussy-install -u: an empty name is a usage error, and a name that is not there is said to be not there")
+def _(t):
+    t.must(*installing(t, signed(t, sample(t))))
+    for name, words, code in (("", "its name is empty", "usage"), ("nope", "there is no such version in " + target(t), "not_found"),
+                              ("/etc", "it is not inside " + target(t), "not_found")):
+        done = t.run("fussy-install", "-u", "-t", target(t), name, "--json")
+        equal(done.code, 2, done)
+        last = events(done.out)[-1]
+        equal(last["code"], code, last)
+        check(words in last["why"], last)
+
+
 # ---- fussy-inspect -----------------------------------------------------------------------------------------------------
 
 
