@@ -17,6 +17,7 @@
 #include <functional>
 #include <locale>
 #include <map>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -925,7 +926,14 @@ TEST_CASE("packing that is cancelled leaves nothing, and an older package of its
   device d;
   temporary_directory out;
   std::filesystem::create_directory(out / "fw-c");
-  std::ofstream(out / "fw-c" / "app") << "packed from C\n";
+  // Somebody else sees the cancellation, soon but not at once: what is packed takes longer than that.
+  std::ofstream large(out / "fw-c" / "app");
+  std::mt19937_64 noise(1);
+  for (int i = 0; i < 2'000'000; ++i) {
+    const auto word = noise();
+    large.write(reinterpret_cast<const char*>(&word), sizeof word);
+  }
+  large.close();
   std::filesystem::create_directory(out / "packages");
   std::ofstream(out / "packages" / "fw-c.tar.gz.gpg") << "older";
   fussy_session_set_keyring(d, the_vendor().home().c_str());
