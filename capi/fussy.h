@@ -549,6 +549,7 @@ FUSSY_API int32_t fussy_session_status(fussy_session *session, fussy_target *tar
 #define FUSSY_VERSION_CURRENT UINT32_C(1)
 #define FUSSY_VERSION_PREVIOUS UINT32_C(2)
 #define FUSSY_VERSION_FAILSAFE UINT32_C(4)
+#define FUSSY_VERSION_FAILED UINT32_C(8) /* it was live, failed, and another one was restored: the last to do so */
 
 /* One version of a target. */
 typedef struct fussy_version_info {

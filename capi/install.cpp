@@ -380,7 +380,8 @@ int32_t fussy_session_version(const fussy_session* session, uint32_t index, fuss
   return entry(session, &fussy_session::versions, index, version,
                [](fussy_version_info& to, const install::version_status& from) {
                  to.flags = (from.current ? FUSSY_VERSION_CURRENT : 0) | (from.previous ? FUSSY_VERSION_PREVIOUS : 0) |
-                            (from.failsafe ? FUSSY_VERSION_FAILSAFE : 0);
+                            (from.failsafe ? FUSSY_VERSION_FAILSAFE : 0) |
+                            (from.failed ? FUSSY_VERSION_FAILED : 0);
                  to.own_bytes = from.own;
                  to.shared_bytes = from.shared;
                  to.files = from.files;

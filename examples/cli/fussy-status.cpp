@@ -17,6 +17,7 @@ std::string roles(const install::version_status& v) {
   add(v.current, "current");
   add(v.previous, "previous");
   add(v.failsafe, "failsafe");
+  add(v.failed, "failed");
   return text;
 }
 
@@ -63,7 +64,9 @@ private:
       const std::string text =
           columns(cli::printable(v.name), cli::human_size(v.own), cli::human_size(v.shared), std::to_string(v.files),
                   fmt::format("{:%Y-%m-%d %H:%M}", fmt::gmtime(v.installed.time_since_epoch().count())));
-      line(v.current ? paint_.green(text + roles(v)) : text + roles(v));
+      line(v.current  ? paint_.green(text + roles(v))
+           : v.failed ? paint_.yellow(text + roles(v))
+                      : text + roles(v));
     }
   }
 
@@ -98,6 +101,7 @@ void print_json(const install::status_report& s) {
                                 {"current", v.current},
                                 {"previous", v.previous},
                                 {"failsafe", v.failsafe},
+                                {"failed", v.failed},
                                 {"own_bytes", v.own},
                                 {"shared_bytes", v.shared},
                                 {"files", v.files},
@@ -124,6 +128,6 @@ int main(int argc, char** argv) {
   return command.run(argc, argv, [&] {
     const install::status_report s = install::status(target);
     json ? print_json(s) : page().print(s);
-    if (std::fflush(stdout) != 0) throw system_error("cannot write to standard output", errno);
+    cli::flush_result();
   });
 }

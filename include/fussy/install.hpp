@@ -155,6 +155,7 @@ struct version_status {
   std::string name{};
   std::filesystem::path path{};
   bool current = false, previous = false, failsafe = false;
+  bool failed = false;       ///< it was live, failed, and another one was restored: the last to do so
   std::uint64_t own = 0;     ///< bytes on disk that removing it would free
   std::uint64_t shared = 0;  ///< bytes on disk that other versions need, too
   std::uint64_t files = 0;   ///< everything that is not a directory
@@ -163,7 +164,7 @@ struct version_status {
 
 struct status_report {
   std::filesystem::path target{};
-  std::string current{}, previous{}, failsafe{};  ///< names of versions; empty: none
+  std::string current{}, previous{}, failsafe{}, failed{};  ///< names of versions; empty: none
   std::vector<version_status> versions{};         ///< by name
   std::optional<journal_record> in_flight{};      ///< a transaction that runs, or that waits for recovery
   bool journal_damaged = false;

@@ -20,6 +20,7 @@ std::optional<error> why_not_begin(target_view& target, const options& how, insp
   look_at_activity(root, activity);
   seen.interrupted = !activity.busy && (activity.in_flight || activity.journal_damaged);
   if (::faccessat(root, ".", W_OK | X_OK, AT_EACCESS) != 0) return target_error(path, errno);
+  if (auto why = private_hindrance(root, path)) return why;
   try {
     target.check_current();
   } catch (const error& e) {
@@ -68,12 +69,8 @@ public:
   }
 
 private:
-  any_reader watched(any_reader from, phase at) {
-    return base::watched_reader(std::move(from), {.at = at, .total = file_.size()}, how_.progress, how_.stop);
-  }
-
   void prove() {
-    openpgp::message_reader message(watched(file_.reader_for_proof(), phase::verifying), keys_, how_.policy);
+    openpgp::message_reader message(watched(file_.reader_for_proof(), phase::verifying, seen_.size, how_), keys_, how_.policy);
     try {
       const openpgp::verification proof = message.finish();
       seen_.message = message.info();
@@ -93,7 +90,7 @@ private:
                                           note_hook(entry);
                                           if (on_entry_) on_entry_(entry);
                                         }};
-    openpgp::message_reader content(watched(file_.reader_of_proven(), phase::unpacking), keys_, how_.policy);
+    openpgp::message_reader content(watched(file_.reader_of_proven(), phase::unpacking, seen_.size, how_), keys_, how_.policy);
     seen_.content = archive::survey(by_reference(content) | read_ahead{}, rules);
   }
 

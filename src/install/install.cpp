@@ -71,10 +71,8 @@ public:
     if (!file.is_regular()) return from(file.reader(), keys, 0);
     if (how_.policy.unpack == openpgp::policy::unpack_when::early) return from(file.reader(), keys, file.size());
     const auto proof =
-        openpgp::verify(base::watched_reader(file.reader_for_proof(), {.at = phase::verifying, .total = file.size()},
-                                             how_.progress, how_.stop) |
-                            read_ahead{},
-                        keys, how_.policy);
+        openpgp::verify(watched(file.reader_for_proof(), phase::verifying, file.size(), how_) | read_ahead{}, keys,
+                        how_.policy);
     file.proven();
     return unpack_and_enable([&](transaction& tx) { return stage_proven(tx, file, keys, proof); });
   }
@@ -106,9 +104,8 @@ private:
            .why = "the policy asks for the proof before anything is unpacked, and a stream can be read only once",
            .remedy = "install from a file, or allow unpack = streams_early"});
     return unpack_and_enable([&](transaction& tx) {
-      return tx.stage(openpgp::message_reader(
-          base::watched_reader(std::move(package), {.at = phase::unpacking, .total = size}, how_.progress, how_.stop),
-          keys, how_.policy));
+      return tx.stage(openpgp::message_reader(watched(std::move(package), phase::unpacking, size, how_), keys,
+                                              how_.policy));
     });
   }
 
@@ -128,9 +125,7 @@ private:
     check_space(tx, file, keys, proof.content_size());
     auto tree = explaining_lack_of_space(tx, file, keys, [&] {
       return tx.stage(openpgp::message_reader(
-          base::watched_reader(file.reader_of_proven(), {.at = phase::unpacking, .total = file.size()}, how_.progress,
-                               how_.stop),
-          keys, how_.policy));
+          watched(file.reader_of_proven(), phase::unpacking, file.size(), how_), keys, how_.policy));
     });
     if (tree.evidence().content_size() != proof.content_size())
       throw error(errc::package_changed,

@@ -2,6 +2,7 @@
 // proven.
 #pragma once
 
+#include <fussy/install.hpp>
 #include <fussy/io.hpp>
 #include "base/watched.hpp"
 
@@ -52,5 +53,10 @@ private:
   std::uint64_t size_ = 0;
   std::vector<digest> digests_;  // 32 octets for 256 KiB: 256 KiB for a package of 2 GiB
 };
+
+/// A package on its way, which the caller watches and may stop. @param size  0: not known
+inline any_reader watched(any_reader package, phase at, std::uint64_t size, const options& how) {
+  return base::watched_reader(std::move(package), {.at = at, .total = size}, how.progress, how.stop);
+}
 
 }  // namespace fussy::install

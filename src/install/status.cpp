@@ -1,11 +1,7 @@
 // What a target holds, looked at from outside: no lock is taken, nothing is written. What changes meanwhile may be seen
 // half before and half after.
-#include <linux/magic.h>
-#include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <fussy/install.hpp>
-
-#include <cstdio>
+#include <fussy/lock/file.hpp>
 
 #include "looking.hpp"
 
@@ -35,7 +31,10 @@ version_status look_at(int root, const std::string& target, const std::string& n
 }
 
 void look_at_journal(int ours, status_report& report) {
-  const unique_fd fd(::openat(ours, journal_name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  const entry_type type = entry_type_at(ours, journal_name);
+  report.journal_damaged = type != entry_type::none && type != entry_type::file;
+  if (type != entry_type::file) return;
+  const unique_fd fd(::openat(ours, journal_name.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return;
   file_reader file(fd.get());
   const byte_vector text = read_all(file, max_journal_size * 2);
@@ -43,36 +42,10 @@ void look_at_journal(int ours, status_report& report) {
   report.journal_damaged = !report.in_flight;
 }
 
-/// How /proc/locks names a file: device and inode. Where stat(2) tells another device than the kernel works with, the
-/// inode alone.
-std::string name_among_locks(int fd, const struct stat& st) {
-  struct statfs fs {};
-  const bool same_device = ::fstatfs(fd, &fs) == 0 && static_cast<std::uint32_t>(fs.f_type) != BTRFS_SUPER_MAGIC &&
-                           static_cast<std::uint32_t>(fs.f_type) != OVERLAYFS_SUPER_MAGIC;
-  char device[32] = "";
-  if (same_device) std::snprintf(device, sizeof device, " %02x:%02x", major(st.st_dev), minor(st.st_dev));
-  return device + (":" + std::to_string(st.st_ino)) + " ";
-}
-
-/// Whether somebody holds the lock, without ever holding it: /proc/locks knows.
+/// Whether somebody holds the lock, without ever holding it: the kernel knows.
 void look_at_lock(int ours, status_report& report) {
-  struct stat st {};
-  if (fstatat(ours, "lock", &st, AT_SYMLINK_NOFOLLOW) != 0) return;
-  const unique_fd locks(::open("/proc/locks", O_RDONLY | O_CLOEXEC));
-  if (!locks) return;
-  file_reader file(locks.get());
-  const byte_vector text = read_all(file, 16 << 20);
-  std::string_view rest = as_text(text);
-  const std::string wanted = name_among_locks(ours, st);
-  while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size() - 1);
-    const std::string_view line = rest.substr(0, end + 1);
-    rest.remove_prefix(end + 1);
-    const std::size_t flock = line.find("FLOCK"), write = line.find("WRITE "), place = line.find(wanted);
-    if (flock == line.npos || write == line.npos || place == line.npos || line.find("->") != line.npos) continue;
-    report.busy = std::atoll(std::string(line.substr(write + 6)).c_str());
-    return;
-  }
+  const unique_fd lock(::openat(ours, "lock", O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (lock) report.busy = fussy::detail::flock_holder_in_proc(lock.get());
 }
 
 unique_fd open_ours(int root) {
@@ -87,6 +60,7 @@ void look_at_ours(int root, status_report& report) {
   report.staging = usage.own() + usage.shared();
   const std::string previous = report.in_flight ? report.in_flight->previous : link_text(ours.get(), previous_link);
   if (!previous.empty() && entry_type_at(root, previous) == entry_type::directory) report.previous = previous;
+  report.failed = link_text(ours.get(), failed_link);
 }
 
 }  // namespace
@@ -115,6 +89,7 @@ status_report status(const std::filesystem::path& target) {
     version_status version = look_at(root.get(), path, name);
     version.current = name == report.current;
     version.previous = name == report.previous;
+    version.failed = name == report.failed && !version.current;
     version.failsafe = name == failsafe_name || version_behind(root.get(), failsafe_name) == name;
     report.versions.push_back(std::move(version));
   }

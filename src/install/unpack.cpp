@@ -25,10 +25,6 @@ report unpack_message(openpgp::message_reader message, const std::filesystem::pa
   return done;
 }
 
-any_reader watched(any_reader package, phase at, std::uint64_t size, const options& how) {
-  return base::watched_reader(std::move(package), {.at = at, .total = size}, how.progress, how.stop);
-}
-
 openpgp::keyring load_keys(const options& how) {
   return openpgp::keyring::load(how.keyring, {.log = how.log, .passphrase = how.passphrase});
 }

@@ -569,6 +569,31 @@ def _(t):
         disk.close()
 
 
+@sentence("who works on a target is seen on overlayfs, and who locks the layer below works on something else")
+def _(t):
+    layers = t.at("layers")
+    os.mkdir(layers)
+    with Mounted(t, "size=16m", layers):
+        for name in ("lower", "upper", "work"):
+            os.mkdir(os.path.join(layers, name))
+        options = "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work".format(layers)
+        if subprocess.run(["mount", "-t", "overlay", "-o", options, "none", t.target], capture_output=True).returncode:
+            raise Skipped("this kernel has no overlayfs")
+        try:
+            t.must_install(simple(t))
+            lock = os.path.join(t.target, ".fussy/lock")
+            with open(lock) as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                equal(who_works_on(t, t.target), os.getpid())
+            below = os.path.join(layers, "upper/.fussy/lock")
+            with open(below) as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                equal(os.stat(below).st_ino, os.stat(lock).st_ino, "then this shows nothing")
+                equal(who_works_on(t, t.target), None)
+        finally:
+            subprocess.run(["umount", "-l", t.target], capture_output=True)
+
+
 @sentence("fussy-install that is killed at a random moment leaves something that the next fussy-install heals")
 def _(t):
     t.must_install(simple(t, "app-1"))

@@ -144,7 +144,7 @@ public:
     if (!has(".fussy")) return found;
     for (const auto& entry : fs::directory_iterator(target() / ".fussy")) {
       const std::string name = entry.path().filename().string();
-      if (name == "lock" || name == "previous" || (name == "staging" && fs::is_empty(entry.path()))) continue;
+      if (name == "lock" || name == "previous" || name == "failed" || (name == "staging" && fs::is_empty(entry.path()))) continue;
       found += name + " ";
     }
     return found;

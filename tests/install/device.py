@@ -98,7 +98,7 @@ class Device(Workspace):
         ours = os.path.join(self.target, ".fussy")
         found = []
         if os.path.isdir(ours):
-            found = [n for n in os.listdir(ours) if n not in ("lock", "previous", "staging")]
+            found = [n for n in os.listdir(ours) if n not in ("lock", "previous", "failed", "staging")]
             found += os.listdir(os.path.join(ours, "staging"))
         return found + os.listdir(self.temporary)
 

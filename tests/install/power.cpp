@@ -117,7 +117,7 @@ std::string unrest(const fs::path& target) {
   if (!fs::exists(target / ".fussy")) return {};
   for (const auto& entry : fs::directory_iterator(target / ".fussy")) {
     const std::string name = entry.path().filename().string();
-    if (name != "lock" && name != "previous" && !(name == "staging" && fs::is_empty(entry.path())))
+    if (name != "lock" && name != "previous" && name != "failed" && !(name == "staging" && fs::is_empty(entry.path())))
       return "left " + name;
   }
   return {};

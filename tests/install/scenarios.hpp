@@ -352,7 +352,7 @@ inline std::string litter(const disk& d) {
   }
   if (const int ours = d.find(disk::root, ".fussy")) {
     for (const auto& [name, inode] : d.at(ours).entries) {
-      if (name == "previous") continue;
+      if (name == "previous" || name == "failed") continue;
       if (name != "staging") return "left .fussy/" + name;
       if (!d.at(inode).entries.empty()) return "left in staging: " + d.at(inode).entries.begin()->first;
     }

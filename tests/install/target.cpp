@@ -1,5 +1,7 @@
 // The target directory: odd beginnings (the table in docs/target-directory.md), cleaning, status, recovery.
 #include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <cstring>
 
@@ -210,6 +212,62 @@ TEST_CASE("odd: failsafe dangles or is a file: it is no way back, and stays as i
   CHECK(d.current().empty());
 }
 
+TEST_CASE("odd: what is ours below .fussy is of another type: refused, and nothing waits for it") {
+  device d;
+  d.install(package("1"));
+  std::string name;
+  SUBCASE("staging is a file") {
+    fs::remove(d.target() / ".fussy/staging");
+    write_file(d.target() / ".fussy" / (name = "staging"), "");
+  }
+  SUBCASE("staging is a link out") {
+    fs::remove(d.target() / ".fussy/staging");
+    fs::create_symlink("/tmp", d.target() / ".fussy" / (name = "staging"));
+  }
+  SUBCASE("the journal is a directory") { fs::create_directory(d.target() / ".fussy" / (name = "journal")); }
+  const auto refused = [&](const std::function<void()>& run) {
+    const ending end = end_of(run);
+    CHECK(end.code == errc::target_unusable);
+    CHECK(end.message.find(".fussy/" + name) != std::string::npos);
+    CHECK(end.message.find("remove it") != std::string::npos);
+  };
+  refused([&] { d.install(package("2")); });
+  refused([&] { install::recover(d.how()); });
+  refused([&] { install::clean(d.how()); });
+  const auto seen = install::inspect(package("2"), d.how());
+  REQUIRE(seen.hindrance.has_value());
+  CHECK(seen.hindrance->code() == errc::target_unusable);
+  CHECK(install::status(d.target()).journal_damaged == (name == "journal"));
+  CHECK(d.current() == "app-1");
+  CHECK_FALSE(d.has("app-2"));
+  fs::remove(d.target() / ".fussy" / name);
+  d.install(package("2"));
+  CHECK(d.current() == "app-2");
+}
+
+TEST_CASE("odd: the journal is a fifo, a device or a link: damaged, nothing waits for it or follows it") {
+  device d;
+  d.install(package("1"));
+  const fs::path journal = d.target() / ".fussy/journal", outside = d.directory() / "outside";
+  SUBCASE("a fifo without a writer") { REQUIRE(::mkfifo(journal.c_str(), 0600) == 0); }
+  SUBCASE("a link") {
+    write_file(outside, install::format_journal({.at = install::step::staged, .version = "app-1", .published = true}));
+    fs::create_symlink(outside, journal);
+  }
+  SUBCASE("a device") {
+    if (::mknod(journal.c_str(), S_IFCHR | 0600, makedev(1, 5)) != 0) {
+      MESSAGE("skipped: no right to mknod(2)");
+      return;
+    }
+  }
+  CHECK(install::status(d.target()).journal_damaged);
+  d.install(package("2"));
+  CHECK(d.current() == "app-2");
+  CHECK(d.has("app-1"));
+  CHECK_FALSE(install::status(d.target()).journal_damaged);
+  CHECK(d.litter().empty());
+}
+
 TEST_CASE("odd: the target is a link to a directory: fine, and hooks see the name that was given") {
   device d;
   const fs::path link = d.directory() / "link";
@@ -337,6 +395,50 @@ TEST_CASE("status says what is live, what was before, what failsafe is, and what
     CHECK(s.versions[i].own >= 100'000u * i);
     CHECK(s.versions[i].own < 100'000u * i + 65536);
   }
+}
+
+TEST_CASE("status says which version failed last, until it works or is gone") {
+  device d;
+  d.install(package("1"));
+  const auto failed = [&] {
+    std::string names;
+    for (const auto& v : install::status(d.target()).versions)
+      if (v.failed) names += v.name + " ";
+    return names;
+  };
+  CHECK(failed().empty());
+  CHECK(end_of([&] { d.install(failing_package()); }).code == errc::reverted);
+  CHECK(failed() == "app-bad ");
+  SUBCASE("another one that fails is the last one then") {
+    CHECK(end_of([&] { d.install(failing_package()); }).code == errc::reverted);
+    CHECK(failed() == "app-bad-1 ");
+  }
+  SUBCASE("an install that goes well does not change what it was") {
+    d.install(package("2"));
+    CHECK(failed() == "app-bad ");
+  }
+  SUBCASE("it works, now that what it lacked is there") {
+    const fs::path hook = d.target() / "app-bad/.post-install";
+    write_file(hook, "#!/bin/sh\n");
+    fs::permissions(hook, fs::perms::owner_all);
+    install::enable("app-bad", d.how());
+    CHECK(failed().empty());
+    install::enable("app-1", d.how());
+    CHECK(failed().empty());
+  }
+  SUBCASE("it is cleaned away, and another one gets its name") {
+    install::clean(d.how());
+    install::install_bytes(failing_package(), d.how());
+    CHECK(failed().empty());
+  }
+  SUBCASE("one that never was live is removed and leaves no mark") {
+    install::clean(d.how());
+    const fs::path early = vendor::of_all_tests().package("app-early", version_files("early", 1, 0));
+    CHECK(end_of([&] { d.install(early); }).code == errc::reverted);
+    CHECK_FALSE(d.has("app-early"));
+    CHECK(failed().empty());
+  }
+  CHECK(d.litter().empty());
 }
 
 // ---- Recovery -----------------------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ public:
       if (record.at != step::restoring) start_restoring(record);
       record.restoring = candidate;
       if (!enable_again(record)) continue;
+      target_.note_failed(record.version);
       for (int tries = 0; tries < 2; ++tries)
         if (target_.warn_on_failure("cannot clear the journal", [&] { target_.clear_journal(); })) break;
       target_.say(log_level::info, "restored " + candidate);
@@ -102,6 +103,7 @@ public:
     }
     if (ladder.empty()) start_restoring(record);
     discard_failed(record);
+    target_.note_failed(record.version);
     target_.clear_journal();
     return std::nullopt;
   }

@@ -140,6 +140,27 @@ inline std::optional<std::string> version_behind(int target, const std::string& 
   return std::nullopt;
 }
 
+/// Why the `.fussy` of an open target is of no use to a command that changes the target: it, or what is in it, is not of
+/// the type that we make. Nothing where all is well, or where there is none yet.
+inline std::optional<error> private_hindrance(int target, const std::string& path) {
+  const auto refusal = [&](const std::string& name, const char* why) {
+    return error(errc::target_unusable, {.what = "cannot use " + path + "/" + name,
+                                         .why = why,
+                                         .remedy = "look who made it, then remove it: fussy makes its own",
+                                         .path = path + "/" + name});
+  };
+  const entry_type ours = entry_type_at(target, ".fussy");
+  if (ours == entry_type::none) return std::nullopt;
+  if (ours != entry_type::directory) return refusal(".fussy", "it is no directory");
+  if (::faccessat(target, ".fussy", W_OK | X_OK, AT_EACCESS) != 0) return target_error(path + "/.fussy", errno);
+  const entry_type staging = entry_type_at(target, ".fussy/staging");
+  if (staging != entry_type::none && staging != entry_type::directory)
+    return refusal(".fussy/staging", "it is no directory");
+  if (entry_type_at(target, ".fussy/journal") == entry_type::directory)
+    return refusal(".fussy/journal", "it is a directory");
+  return std::nullopt;
+}
+
 /// The reading half of the store: nothing can be changed through it, so it takes no lock.
 class posix_view {
 public:
@@ -169,7 +190,7 @@ public:
   }
 
   std::string read_file(directory& d, const std::string& name, std::size_t max) {
-    file_reader file = open_entry(d, name, O_RDONLY);
+    file_reader file = open_entry(d, name, O_RDONLY | O_NONBLOCK);
     std::string text(max, '\0');
     text.resize(read_full(file, {reinterpret_cast<std::byte*>(text.data()), text.size()}));
     return text;
@@ -293,10 +314,7 @@ private:
   static flock_guard take_lock(const directory& root, const open_options& how) {
     const std::string ours = root.path + "/.fussy";
     if (::mkdirat(root.descriptor(), ".fussy", 0700) != 0 && errno != EEXIST) throw target_error(root.path, errno);
-    struct stat st {};
-    if (fstatat(root.descriptor(), ".fussy", &st, AT_SYMLINK_NOFOLLOW) != 0) throw target_error(ours, errno);
-    if (!S_ISDIR(st.st_mode)) throw target_error(ours, ENOTDIR);
-    if (::faccessat(root.descriptor(), ".fussy", W_OK | X_OK, AT_EACCESS) != 0) throw target_error(ours, errno);
+    if (const auto why = private_hindrance(root.descriptor(), root.path)) throw error(*why);
     try {
       return flock_guard(ours + "/lock", {.wait = how.lock_wait, .stop = how.stop, .mode = 0600});
     } catch (const error& e) {

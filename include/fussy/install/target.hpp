@@ -6,6 +6,7 @@
 ///     TARGET/.fussy/lock               held while a target is open
 ///     TARGET/.fussy/journal            the transaction in flight, absent when there is none
 ///     TARGET/.fussy/previous           link to what was live before; for people and status only
+///     TARGET/.fussy/failed             link to what was given up last, where it is still there; for status only
 ///     TARGET/.fussy/link.*             links made beforehand, so that going back needs no space
 ///     TARGET/.fussy/staging/ID/        being unpacked, or being removed
 ///
@@ -34,6 +35,7 @@ inline const std::string new_journal_name = "journal.new";
 inline const std::string next_link = "link.next";          ///< to the version that is being enabled
 inline const std::string back_link = "link.back";          ///< to the one before it
 inline const std::string previous_link = "previous";       ///< to the one before the last install that went well
+inline const std::string failed_link = "failed";           ///< to the one that was given up last
 inline const std::string failsafe_link = "link.failsafe";  ///< to failsafe
 
 /// A name that a version may have: what a package's top-level directory must be called, too. `Current` is none either:
@@ -213,8 +215,9 @@ public:
 
   bool has_journal() { return store_.type(ours_, journal_name) != entry_type::none; }
 
-  /// Nothing where it is damaged, too: ask has_journal() first.
+  /// Nothing where it is damaged, too, or no file of ours: ask has_journal() first.
   std::optional<journal_record> read_journal() {
+    if (store_.type(ours_, journal_name) != entry_type::file) return std::nullopt;
     return parse_journal(store_.read_file(ours_, journal_name, max_journal_size));
   }
 
@@ -238,7 +241,22 @@ public:
   void conclude() {
     if (store_.type(ours_, back_link) == entry_type::link)
       store_.rename(ours_, back_link, ours_, previous_link, rename_mode::replace);
+    if (const auto live = current()) forget_failed({*live});
     clear_journal();
+  }
+
+  /// A version that was live, failed, and stays to be looked at: status says so. For people, so no failure is one here.
+  /// Durable with what clears the journal.
+  void note_failed(const std::string& version) {
+    if (version == failsafe_name || store_.type(store_.root(), version) != entry_type::directory) return;
+    warn_on_failure("cannot note what failed", [&] { prepare_link(failed_link, version); });
+  }
+  void forget_failed(const std::vector<std::string>& versions) {
+    warn_on_failure("cannot forget what failed", [&] {
+      if (store_.type(ours_, failed_link) == entry_type::link &&
+          std::find(versions.begin(), versions.end(), store_.read_link(ours_, failed_link)) != versions.end())
+        remove_private(failed_link);
+    });
   }
 
   // ---- The switch (invariants 1 and 4) ---------------------------------------------------------------------------
@@ -298,6 +316,7 @@ public:
       }
     }
     store_.sync_directory(store_.root());
+    forget_failed(versions);
     for (const std::string& name : gone) remove_tree(staging, name);
     if (problem) throw *problem;
   }

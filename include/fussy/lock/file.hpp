@@ -169,31 +169,57 @@ inline bool write_lock_record(int fd) {
 
 inline bool process_exists(pid_t pid) noexcept { return ::kill(pid, 0) == 0 || errno != ESRCH; }
 
-/// The PID /proc/locks names for a flock(2) on this inode; 0 when it says nothing (other namespace, some file systems).
-inline pid_t flock_holder_in_proc(const inode_id& file) {
-  unique_fd fd(::open("/proc/locks", O_RDONLY | O_CLOEXEC));
-  if (!fd) return 0;
+/// What a file of /proc says, up to its end or 16 MiB; empty where it cannot be read.
+inline std::string text_of_proc(const char* path) {
+  unique_fd fd(::open(path, O_RDONLY | O_CLOEXEC));
   std::string text;
   std::array<char, 4096> block;
-  for (;;) {
+  while (fd && text.size() < (16U << 20)) {
     const ssize_t n = retry_eintr([&] { return ::read(fd.get(), block.data(), block.size()); });
-    if (n <= 0 || text.size() > (1U << 20)) break;
+    if (n <= 0) break;
     text.append(block.data(), static_cast<std::size_t>(n));
   }
+  return text;
+}
+
+/// The device that the kernel knows a file's inode by, in /proc/locks as well: that of the mount it was opened through
+/// (proc_pid_mountinfo(5)). fstat(2) tells another one where each subvolume has its own (btrfs) and on overlayfs.
+inline std::optional<dev_t> device_of_mount(int fd) {
+  const std::string info = text_of_proc(("/proc/self/fdinfo/" + std::to_string(fd)).c_str());
+  const auto at = info.find("mnt_id:");
+  int wanted = 0;
+  if (at == info.npos || std::sscanf(info.c_str() + at, "mnt_id: %d", &wanted) != 1) return std::nullopt;
+  const std::string mounts = text_of_proc("/proc/self/mountinfo");
+  for (std::string_view rest = mounts; !rest.empty();) {
+    const std::string line(next_line(rest));
+    int id = 0;
+    unsigned major_number = 0, minor_number = 0;
+    if (std::sscanf(line.c_str(), "%d %*d %u:%u", &id, &major_number, &minor_number) == 3 && id == wanted)
+      return ::makedev(major_number, minor_number);
+  }
+  return std::nullopt;
+}
+
+/// The PID /proc/locks names for a flock(2) on the file that `fd` (O_PATH will do) is open on; 0 or less for a process
+/// of another PID namespace. Nothing when it says nothing: there is no lock, or the file system does not tell.
+inline std::optional<pid_t> flock_holder_in_proc(int fd) {
+  const auto file = inode_of(fd);
+  if (!file) return std::nullopt;
+  const dev_t device = device_of_mount(fd).value_or(file->device);
+  const std::string text = text_of_proc("/proc/locks");
   // "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF"; waiters have "->" behind the number and are skipped by the
   // pattern.
-  std::string_view rest = text;
-  while (!rest.empty()) {
+  for (std::string_view rest = text; !rest.empty();) {
     const std::string line(next_line(rest));
     int pid = 0;
     unsigned major_number = 0, minor_number = 0;
     unsigned long long inode = 0;
     if (std::sscanf(line.c_str(), "%*d: FLOCK %*s %*s %d %x:%x:%llu", &pid, &major_number, &minor_number, &inode) ==
             4 &&
-        inode == file.inode && ::makedev(major_number, minor_number) == file.device)
+        inode == file->inode && ::makedev(major_number, minor_number) == device)
       return pid;
   }
-  return 0;
+  return std::nullopt;
 }
 
 /// "PID 4711 holds it since 2026-11-23T17:30:00Z", as exactly as can be known.
@@ -207,8 +233,7 @@ inline std::string describe_lock_holder(int fd) {
     return "PID " + std::to_string(record->pid) + " holds it" +
            (record->since.empty() ? std::string() : " since " + record->since);
   // No record, or one that a process left behind that has died since: the kernel may know.
-  const auto file = inode_of(fd);
-  const pid_t pid = file ? flock_holder_in_proc(*file) : 0;
+  const pid_t pid = flock_holder_in_proc(fd).value_or(0);
   if (pid <= 0) return "another process holds it";
   if (process_exists(pid)) return "PID " + std::to_string(pid) + " holds it";
   return "a process that PID " + std::to_string(pid) + " left behind holds it";
