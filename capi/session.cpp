@@ -300,6 +300,7 @@ public:
       : session_(session), quit_(make_event()), stopped_(make_event()), until_(current_deadline()) {
     session.late = false;
     session.stop = stopped_.get();
+    session.ends = &stop_;
     if (session.cancelled) stop();
     const no_signals quiet;
     thread_ = std::thread([this] { watch(); });
@@ -310,6 +311,7 @@ public:
     set(quit_);
     thread_.join();
     session_.stop = -1;
+    session_.ends = nullptr;
   }
   std::stop_token token() const { return stop_.get_token(); }
 
@@ -398,8 +400,9 @@ progress_sink progress_to(fussy_session& session) {
     session.report.phase = static_cast<int32_t>(step->at);
     if (session.progress.call == nullptr) return;
     const fussy_progress news = {sizeof(fussy_progress), session.report.phase, step->done, step->total};
-    const auto tell = [&] { return session.progress.call(session.progress.user, &news); };
-    if (call_host(session, tell) != 0) session.cancel();
+    call_host(session, [&] {
+      if (session.progress.call(session.progress.user, &news) != 0) session.cancel();
+    });
   };
 }
 

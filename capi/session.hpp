@@ -8,6 +8,7 @@
 #include <atomic>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <variant>
 #include <vector>
@@ -71,9 +72,10 @@ struct fussy_session {
   // ---- Cancelling, from anywhere
   std::atomic<bool> busy = false;
   std::atomic<bool> cancelled = false;
-  fussy::unique_fd wake;           // eventfd, readable from cancel to clear_cancel
-  std::atomic<bool> late = false;  // the deadline of the thread is over
-  int stop = -1;                   // descriptor that is readable once the operation that runs is to end
+  fussy::unique_fd wake;             // eventfd, readable from cancel to clear_cancel
+  std::atomic<bool> late = false;    // the deadline of the thread is over
+  int stop = -1;                     // descriptor that is readable once the operation that runs is to end
+  std::stop_source* ends = nullptr;  // ends the operation that runs; what a callback cancels, before that goes on
 
   void cancel() noexcept;
 };
@@ -118,6 +120,12 @@ error stopped();  ///< what a cancelled operation throws
 /// Callbacks of a C++ host may throw, though they must not. In the middle of going back that would be fatal.
 template <class Call>
 auto call_host(fussy_session& session, Call&& call) noexcept -> decltype(call()) {
+  struct obeying {
+    fussy_session& session;
+    ~obeying() {
+      if (session.cancelled && session.ends != nullptr) session.ends->request_stop();
+    }
+  } const when_it_returns{session};
   try {
     return call();
   } catch (...) {

@@ -1,16 +1,23 @@
-// A vendor with a key made by gpg, packages signed by gpg, and targets to install them into.
+// A vendor with a key made by gpg, packages signed by gpg, targets to install them into, and what callbacks are given.
 #pragma once
 
+#include <doctest/doctest.h>
+#include <fcntl.h>
 #include <fussy.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "support/temporary_directory.hpp"
 
@@ -152,6 +159,59 @@ public:
 private:
   temporary_directory directory_;
   fussy_session* session_ = nullptr;
+};
+
+/// Keeps what a progress callback is told, and cancels in a phase.
+struct steps {
+  std::vector<fussy_progress> seen;
+  int32_t cancel_at = -1;
+  static int32_t take(void* user, const fussy_progress* news) {
+    auto& self = *static_cast<steps*>(user);
+    self.seen.push_back(*news);
+    return news->phase == self.cancel_at ? 1 : 0;
+  }
+};
+
+/// A package that a read callback brings in pieces; what the callback returns at its end is `failure`.
+struct source {
+  std::string bytes;
+  std::size_t at = 0, piece = 1000;
+  int64_t failure = 0;
+  static int64_t read(void* user, void* buffer, uint64_t size) {
+    auto& self = *static_cast<source*>(user);
+    const std::size_t n = std::min({self.bytes.size() - self.at, static_cast<std::size_t>(size), self.piece});
+    if (n == 0) return self.failure;
+    std::memcpy(buffer, self.bytes.data() + self.at, n);
+    self.at += n;
+    return static_cast<int64_t>(n);
+  }
+};
+
+/// Somebody else, who holds the target of a device: an install whose package does not come.
+class occupant {
+public:
+  explicit occupant(const device& of) {
+    REQUIRE(::pipe2(ends_, O_CLOEXEC) == 0);
+    fussy_session_set_target(session_, of.target().c_str());
+    fussy_session_set_package_fd(session_, ends_[0]);
+    thread_ = std::thread([this] { (void)fussy_session_install(session_); });
+    for (fussy_target seen = FUSSY_TARGET_INIT; seen.busy == 0;) REQUIRE(fussy_session_status(of, &seen) == FUSSY_OK);
+  }
+  occupant(const occupant&) = delete;
+  occupant& operator=(const occupant&) = delete;
+  ~occupant() {
+    if (thread_.joinable()) leave();
+    ::close(ends_[0]);
+  }
+  void leave() {
+    ::close(ends_[1]);
+    thread_.join();
+  }
+
+private:
+  device session_;
+  int ends_[2] = {-1, -1};
+  std::thread thread_;
 };
 
 }  // namespace test
