@@ -35,10 +35,38 @@ inline void print_line(std::FILE* to, std::string_view line) {
   std::fprintf(to, "%.*s\n", static_cast<int>(line.size()), line.data());
 }
 
-/// Prints a result on stdout; a full disk or closed pipe there is an error, not a silent loss.
+/// What was printed on stdout has arrived; a full disk or closed pipe there is an error, not a silent loss.
+inline void flush_result() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw system_error("cannot write the result to standard output", errno);
+}
+
 inline void print_result(std::string_view line) {
   print_line(stdout, line);
-  if (std::fflush(stdout) != 0) throw system_error("cannot write the result to standard output", errno);
+  flush_result();
+}
+
+/// Holds those of the descriptors 0 to 2 that are closed, so that no file of ours gets the number of standard output.
+/// Reading and writing there stays the error it was, and programs started from here find them closed.
+inline void hold_standard_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0) (void)!::open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
+/// A log to append to. Never waits for the reader of a fifo to come, and never becomes our terminal.
+inline unique_fd open_log(const std::string& path) {
+  unique_fd fd(retry_eintr([&] {
+    return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+  }));
+  if (!fd && errno == ENXIO)
+    throw error(errc::io, {.what = "cannot open the log " + path,
+                           .why = "it is a fifo that nobody reads, or a socket",
+                           .remedy = "start its reader first, or name a file",
+                           .path = path,
+                           .system = ENXIO});
+  if (!fd) throw system_error("cannot open the log", errno, path);
+  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) & ~O_NONBLOCK);
+  return fd;
 }
 
 /// Gets what there is to say instead of a person at stderr.
@@ -57,7 +85,10 @@ class logger {
 public:
   explicit logger(std::string name) : name_(std::move(name)) {}
 
-  void open(const std::string& path) { file_ = open_file(path, O_WRONLY | O_CREAT | O_APPEND, 0644); }
+  void open(const std::string& path) {
+    file_ = open_log(path);
+    file_path_ = path;
+  }
   void open_system_log() { system_.emplace(name_); }
   /// What journald gets beside each message from now on. @param field  its name there
   void note(std::string_view field, const std::string& value) {
@@ -105,6 +136,20 @@ public:
     if (!quiet_ && !listener_) print_line(stderr, printable(line));
   }
 
+  /// Tells the result of work that is done. Whoever does not get it has what was made or changed all the same: no
+  /// failure, but a warning on stderr whatever was asked for.
+  template <class Tell>
+  void tell_done(Tell&& tell) {
+    try {
+      tell();
+    } catch (const error& e) {
+      const std::lock_guard lock(mutex_);
+      const std::string text = "it is done; " + printable(e.what());
+      keep(log_level::warning, text);
+      say(log_level::warning, text);
+    }
+  }
+
   /// The end of a command that failed.
   void fail(const error& e) {
     end_steps();
@@ -142,14 +187,19 @@ private:
     step_ = p;
   }
 
-  /// In the logs. A log must not be what makes an install fail: a full disk is reported once, by the install itself.
-  /// @param more  for journald alone
+  /// In the logs. @param more  for journald alone
   void keep(log_level level, const std::string& text, system_log::fields more = {}) {
-    if (file_) {
-      const std::string entry = std::string(name(level)) + " " + name_ + " " + now() + " " + text + "\n";
-      (void)!::write(file_.get(), entry.data(), entry.size());
-    }
+    if (file_) append(std::string(name(level)) + " " + name_ + " " + now() + " " + text + "\n");
     tell_system(level, text, std::move(more));
+  }
+
+  /// A log must not be what makes an install fail: that it cannot be written is told once, and the install goes on.
+  void append(const std::string& entry) {
+    try {
+      file_writer(file_.get(), file_path_).write(as_bytes(entry));
+    } catch (const error& e) {
+      if (!std::exchange(log_is_lost_, true)) say(log_level::warning, "the log is incomplete: " + printable(e.what()));
+    }
   }
 
   void tell_system(log_level level, const std::string& text, system_log::fields more) const {
@@ -213,6 +263,8 @@ private:
   std::string name_;
   std::mutex mutex_;
   unique_fd file_;
+  std::string file_path_;
+  bool log_is_lost_ = false;
   std::optional<system_log> system_;
   system_log::fields noted_;
   std::optional<phase> step_;
@@ -250,6 +302,7 @@ class command {
 public:
   command(std::string name, const std::string& what, const std::string& example)
       : app(what, name), log(name), name_(std::move(name)) {
+    hold_standard_descriptors();
     app.set_version_flag("--version", name_ + " " FUSSY_VERSION, "Print the version and exit");
     app.footer(example);
     app.get_formatter()->column_width(36);

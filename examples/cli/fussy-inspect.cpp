@@ -290,7 +290,7 @@ void inspect(options& o, cli::logger& log) {
       install::inspect(o.package, o.how, [&](const entry_info& e) { entries.push_back(e); });
   log.end_steps();
   o.json ? print_json(o, seen, entries) : print(o, seen, entries);
-  if (std::fflush(stdout) != 0) throw system_error("cannot write to standard output", errno);
+  cli::flush_result();
   o.printed = true;
   if (seen.refused) throw error(*seen.refused);
 }

@@ -147,6 +147,6 @@ int main(int argc, char** argv) {
     options.log = command.log.sink();
     const auto certificates = openpgp::list(openpgp::keyring::load(ring, options), rules);
     for (const auto& certificate : certificates) colons ? print_colons(certificate) : print(certificate);
-    if (std::fflush(stdout) != 0) throw system_error("cannot write the result to standard output", errno);
+    cli::flush_result();
   });
 }

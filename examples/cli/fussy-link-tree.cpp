@@ -1,4 +1,5 @@
 // fussy-link-tree: links from a system's directories into a distribution.
+#include <signal.h>
 #include <fussy/link_tree.hpp>
 
 #include "common.hpp"
@@ -22,12 +23,16 @@ int main(int argc, char** argv) {
   command.app.add_flag("-v,--verbose", verbose, "Print what is done");
 
   return command.run(argc, argv, [&] {
+    ::signal(SIGPIPE, SIG_IGN);  // who reads may leave, and the tree is not left half made for that
     options.kind = hard ? link_kind::hard : copy ? link_kind::copy : link_kind::symbolic;
     const bool print = verbose || options.dry_run;
-    if (print) options.on_step = [](const link_step& step) { cli::print_result(cli::printable(describe(step))); };
+    if (print) options.on_step = [](const link_step& step) { cli::print_line(stdout, cli::printable(describe(step))); };
     const link_tree_report done = link_tree(distribution, target, options);
-    if (print)
-      cli::print_result(std::to_string(done.created) + " created, " + std::to_string(done.updated) + " updated, " +
-                        std::to_string(done.unchanged) + " unchanged, " + std::to_string(done.pruned) + " pruned");
+    if (!print) return;
+    cli::print_line(stdout, std::to_string(done.created) + " created, " + std::to_string(done.updated) + " updated, " +
+                                std::to_string(done.unchanged) + " unchanged, " + std::to_string(done.pruned) +
+                                " pruned");
+    if (options.dry_run) return cli::flush_result();
+    command.log.tell_done([] { cli::flush_result(); });
   });
 }

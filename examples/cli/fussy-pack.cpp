@@ -46,6 +46,6 @@ int main(int argc, char** argv) {
     options.stop = says.stop();
     options.proof = signing.proof(says.stop());
     const std::filesystem::path package = pack::pack(root, options);
-    says.result(package.string(), cli::package_fields(package, options.sign));
+    says.done(package.string(), cli::package_fields(package, options.sign));
   });
 }

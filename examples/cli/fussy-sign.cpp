@@ -31,6 +31,6 @@ int main(int argc, char** argv) {
     says.begin(signing_words);
     const pack::attention attention{.progress = command.log.steps(), .stop = says.stop()};
     const std::filesystem::path package = pack::sign(filename, signing.proof(says.stop()), attention);
-    says.result(package.string(), cli::package_fields(package, true));
+    says.done(package.string(), cli::package_fields(package, true));
   });
 }

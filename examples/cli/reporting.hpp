@@ -116,14 +116,9 @@ public:
   std::stop_token stop() const { return interrupts_ ? interrupts_->token() : std::stop_token(); }
   logger& log() { return command_.log; }
 
-  /// result() for when the target has been changed. Whoever does not get the line has the version all the same: no
-  /// failure.
+  /// result() for when something has been made or changed.
   void done(std::string_view line, const cli::json& fields) {
-    try {
-      result(line, fields);
-    } catch (const error& e) {
-      command_.log.write(log_level::warning, std::string("it is done; ") + e.what());
-    }
+    command_.log.tell_done([&] { result(line, fields); });
   }
 
   /// What the command was called for: a line for scripts, or an event. @param line  nothing is printed when it is empty

@@ -229,7 +229,7 @@ struct sign_options {
 };
 
 /// Writer that makes one message of what is written into it. Call finish() once, after the last write.
-/// @throws no_secret_key, no_recipient_key from the constructor, before anything is written.
+/// @throws no_secret_key, bad_passphrase, no_recipient_key from the constructor, before anything is written.
 class message_writer {
 public:
   message_writer(any_writer to, const keyring& keys, const sign_options& how);
@@ -247,7 +247,7 @@ private:
 /// Adds a signature by each of `how.signers` to a finished message that is signed and not encrypted. Its content and
 /// the signatures it has stay octet for octet; a compressed message comes out uncompressed. What it has is not checked:
 /// verify() first. `how.recipients` must be empty.
-/// @throws no_secret_key  before anything is written.
+/// @throws no_secret_key, bad_passphrase  before anything is written.
 /// @throws usage          the message is encrypted: sign before encrypting.
 /// @throws not_openpgp, bad_message, truncated, no_signature  it is no signed message; what was written is of no use.
 void add_signatures(any_reader message, any_writer to, const keyring& keys, const sign_options& how);

@@ -19,6 +19,10 @@ public:
     if (count_ == 0) return none;
     return count_ > 5 ? text_ + "; and " + std::to_string(count_ - 5) + " more" : text_;
   }
+  /// A key that only wants its passphrase is there.
+  errc code() const { return lacks_passphrase ? errc::bad_passphrase : errc::no_secret_key; }
+
+  bool lacks_passphrase = false;
 
 private:
   std::string text_;
@@ -66,6 +70,7 @@ const secret_key* signing_key(const keyring::state& ring, const certificate& cer
       return open;
     } else {
       against.add(key, secret->why_not());
+      if (secret->is_protected() && !secret->is_stub()) against.lacks_passphrase = true;
     }
   }
   return nullptr;
@@ -84,11 +89,11 @@ std::optional<key_ref> encryption_key(const certificate& cert, std::string_view 
   return std::nullopt;
 }
 
-[[noreturn]] void no_signer(const std::string& who, const std::string& why) {
-  throw error(errc::no_secret_key, {.what = "cannot sign" + (who.empty() ? who : " as \"" + who + "\""),
-                                    .why = why,
-                                    .remedy = "name a key that may sign, and give its passphrase if it has one; "
-                                              "fussy-keys lists what is in the key ring"});
+[[noreturn]] void no_signer(const std::string& who, const std::string& why, errc code = errc::no_secret_key) {
+  throw error(code, {.what = "cannot sign" + (who.empty() ? who : " as \"" + who + "\""),
+                     .why = why,
+                     .remedy = "name a key that may sign, and give its passphrase if it has one; "
+                               "fussy-keys lists what is in the key ring"});
 }
 
 [[noreturn]] void no_recipient(const std::string& who, const std::string& why) {
@@ -124,7 +129,7 @@ const secret_key* signer_named(const keyring::state& ring, const std::string& na
       if (chosen == nullptr) chosen = key;
     }
   }
-  if (chosen == nullptr) no_signer(name, against.text(nothing_named(ring, name)));
+  if (chosen == nullptr) no_signer(name, against.text(nothing_named(ring, name)), against.code());
   if (fitting.size() > 1) no_signer(name, "several keys fit: " + names_of(fitting, when.by));
   return chosen;
 }
@@ -138,7 +143,8 @@ const secret_key* first_signer(const keyring::state& ring, const signing_times& 
     if (const secret_key* key = signing_key(ring, cert, {}, when, against)) return key;
   }
   no_signer({},
-            against.text("the key ring " + ring.path + " has no secret key that belongs to one of its certificates"));
+            against.text("the key ring " + ring.path + " has no secret key that belongs to one of its certificates"),
+            against.code());
 }
 
 }  // namespace

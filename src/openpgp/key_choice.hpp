@@ -1,6 +1,6 @@
 /// @file key_choice.hpp  Which keys a message is signed with and encrypted for.
 /// Threads: functions without state.
-/// Errors:  no_secret_key, no_recipient_key: with what was wrong with every key that came into question.
+/// Errors:  no_secret_key, bad_passphrase, no_recipient_key: with what was wrong with every key that came into question.
 #pragma once
 
 #include <string>

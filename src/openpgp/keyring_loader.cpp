@@ -115,6 +115,8 @@ error keyring_loader::nothing_usable(const fs::path& path, bool directory) const
                                    : "give the directory, with the public keys you trust in a file of another name") +
              ": gpg --export KEY > " + (folder / "vendor.gpg").string() +
              " (where gpg does not have them: gpg --import " + (folder / "secring.gpg").string() + " first)";
+  } else {
+    remedy += "; to sign, make one: gpg --quick-generate-key NAME ed25519 sign";
   }
   if (!keyboxd && !warnings_.empty()) why += " (" + warnings_.front() + ")";
   return error(errc::keyring_unusable,

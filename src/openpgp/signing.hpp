@@ -1,6 +1,6 @@
 /// @file signing.hpp  Signs one content with several keys at once: headers in front, signatures behind.
 /// Threads: one object, one thread.
-/// Errors:  no_secret_key.
+/// Errors:  no_secret_key, bad_passphrase.
 #pragma once
 
 #include <vector>

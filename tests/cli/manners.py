@@ -908,15 +908,59 @@ def _(t):
         equal(os.listdir(t.at("target", ".fussy", "staging")), [])
 
 
-@sentence("a result that nobody can read is a warning when the target has changed: exit 0, as the version is live")
+def with_output(redirection, arguments, **how):
+    return subprocess.run(["bash", "-c", 'set -o pipefail; exec "$@" ' + redirection, "bash", *arguments],
+                          capture_output=True, text=True, **how)
+
+
+@sentence("a result that nobody can read is a warning when the work is done: exit 0, whatever was asked for")
 def _(t):
     install = [os.path.join(t.commands, "fussy-install"), "-k", Keys.get().device, "-t", target(t), signed(t, sample(t))]
-    for redirection in (">/dev/full", ">&-", "| true"):
-        done = subprocess.run(["bash", "-c", 'set -o pipefail; "$@" ' + redirection, "bash", *install], capture_output=True, text=True)
-        equal(done.returncode, 0, done.stderr)
-        if redirection == ">/dev/full":
-            check("it is done" in done.stderr and "No space left" in done.stderr, done.stderr)
-    check(os.readlink(t.at("target", "current")).endswith("-2"), os.readlink(t.at("target", "current")))
+    for option in ([], ["-q"], ["--json"]):
+        for redirection, why in ((">/dev/full", "No space left"), (">&-", "Bad file descriptor"), ("| true", "")):
+            done = with_output(redirection, install + option)
+            equal(done.returncode, 0, done.stderr)
+            check(not why or "it is done" in done.stderr and why in done.stderr, (option, redirection, done.stderr))
+    check(os.readlink(t.at("target", "current")).endswith("-8"), os.readlink(t.at("target", "current")))
+
+
+@sentence("fussy-pack and fussy-sign whose path cannot be printed have made the package: exit 0 and a warning")
+def _(t):
+    os.mkdir(t.at("out"))
+    environment = {**os.environ, "TMPDIR": t.at("out"), "GNUPGHOME": Keys.get().vendor}
+    done = with_output(">/dev/full", [os.path.join(t.commands, "fussy-pack"), "-u", "-q", "-r", sample(t)], env=environment)
+    equal(done.returncode, 0, done.stderr)
+    check("it is done" in done.stderr, done.stderr)
+    archive, = glob.glob(t.at("out", "*", "*.tar.gz"))
+    done = with_output(">&-", [os.path.join(t.commands, "fussy-sign"), "-q", "-k", ED, archive], env=environment)
+    equal(done.returncode, 0, done.stderr)
+    check("it is done" in done.stderr and os.path.exists(archive + ".gpg"), done.stderr)
+
+
+@sentence("closed descriptors 0, 1 and 2 are not taken for what is opened later: the log is the log's alone")
+def _(t):
+    package, log = signed(t, sample(t)), t.at("log")
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        done = with_output(closed, [os.path.join(t.commands, "fussy-install"), "-v", "-l", log, "-k", Keys.get().device,
+                                    "-t", target(t), package])
+        equal(done.returncode, 0, (closed, done.stderr))
+    for line in open(log).read().splitlines():
+        check(re.match(r"(DEBUG|INFO|WARNING|ERROR) fussy-install \d", line), line)
+
+
+@sentence("a log that cannot be written is told once, and the install goes on; a fifo that nobody reads is refused at once")
+def _(t):
+    install = ["-k", Keys.get().device, "-t", target(t), signed(t, sample(t))]
+    done = t.run("fussy-install", "-l", "/dev/full", *install)
+    equal((done.code, done.err.count("the log is incomplete"), done.err.count("No space left")), (0, 1, 1), done.err)
+    os.mkfifo(t.at("fifo"))
+    refused = t.run("fussy-install", "-l", t.at("fifo"), *install)
+    equal(refused.code, 2, refused.err)
+    check("nobody reads" in refused.err and "start its reader" in refused.err, refused.err)
+    reader = subprocess.Popen(["cat", t.at("fifo")], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.2)
+    equal(t.run("fussy-install", "-l", t.at("fifo"), *install).code, 0)
+    check("INFO fussy-install" in reader.communicate(timeout=30)[0], "nothing came through the fifo")
 
 
 @sentence("SIGTERM while a package is unpacked leaves the target as it was")

@@ -141,6 +141,8 @@ def _(t):
         equal(done.code, 20, repr(done))
         check("passphrase" in done.err, done.err)
         only(t, unsigned)
+        told = locked_signing(t, "--json", "--passphrase-file", t.at("secret"), unsigned)
+        equal(json.loads(told.out.splitlines()[-1])["code"], "bad_passphrase")
     equal(locked_signing(t, "--passphrase-file", t.at("missing"), unsigned).code, 2)
     only(t, unsigned)
 
