@@ -168,13 +168,13 @@ FUSSY_API uint32_t fussy_features(void);
 
 /* What the recovery at the start of an operation found: an earlier one had been interrupted. */
 #define FUSSY_RECOVERED_NOTHING 0       /* none had */
-#define FUSSY_RECOVERED_UNDONE 1        /* its version had not begun to live: removed */
+#define FUSSY_RECOVERED_UNDONE 1        /* no hook of its version had begun: removed */
 #define FUSSY_RECOVERED_FINISHED 2      /* its version was live and stays */
-#define FUSSY_RECOVERED_RESTORED 3      /* its version failed: another one is live again */
+#define FUSSY_RECOVERED_RESTORED 3      /* its version failed or was cut off in a hook: another one is live again */
 #define FUSSY_RECOVERED_UNRECOVERABLE 4 /* its version failed, and there was nothing to go back to */
 #define FUSSY_RECOVERED_MIGRATED 5      /* a directory `current` has become `failsafe` */
 
-/* What happened. Filled on success and on failure. */
+/* What happened. Filled on success and on failure, with what was known by then. */
 typedef struct fussy_report {
   uint32_t size;           /* in: sizeof(fussy_report), or 0; out: how much of it was filled */
   int32_t status;          /* as returned */
@@ -188,8 +188,8 @@ typedef struct fussy_report {
   uint64_t bytes_written;  /* of it that had to be written: unchanged files are shared */
   uint64_t files;          /* regular files in it */
   uint64_t files_shared;   /* of them shared with the version that was current */
-  char version[256];       /* name of the new version below the target; empty: there is none */
-  char previous[256];      /* name of the version that was live before; empty: there was none */
+  char version[256];       /* name of the new version below the target, also of one that failed; empty: there is none */
+  char previous[256];      /* of the version that was live before, or after a failure is again; empty: none */
   char signer[65];         /* fingerprint of the first valid signature's key, hexadecimal; may be empty */
   char reserved[63];       /* zero */
   char message[1024];      /* what failed: why; what to do. Empty on success */
@@ -351,7 +351,8 @@ FUSSY_API int32_t fussy_session_set_package_callback(fussy_session *session, fus
 
 /* Since 0.1. From any thread, and from a signal handler: the operation that runs ends with FUSSY_CANCELLED soon, and so
  * does every later one until fussy_session_clear_cancel(): so it does not matter which comes first, cancel or operation.
- * Behind the switch an install goes on to its end; what has been restored stays restored. */
+ * Obeyed until .post-install has come to a good end. A hook that it ends makes the version before live again, whose hooks
+ * run to their end, and the new one is removed; FUSSY_UNRECOVERABLE where that fails. */
 FUSSY_API int32_t fussy_session_cancel(fussy_session *session);
 
 /* Since 0.1. Forgets an earlier fussy_session_cancel(). */
@@ -540,8 +541,11 @@ typedef struct fussy_target {
   char previous[256];     /* of the one before; empty: none is known */
   char failsafe[256];     /* "failsafe"; empty: there is none */
   char in_flight[256];    /* of the version that is being installed; empty: none */
+  uint32_t hidden;        /* 1: no right to look into TARGET/.fussy, so nothing of what is there is known: busy, interrupted,
+                             pid, staging_bytes, previous, in_flight */
+  uint32_t reserved;      /* 0 */
 } fussy_target;
-#define FUSSY_TARGET_INIT { sizeof(fussy_target), 0, 0, 0, 0, 0, "", "", "", "", "" }
+#define FUSSY_TARGET_INIT { sizeof(fussy_target), 0, 0, 0, 0, 0, "", "", "", "", "", 0, 0 }
 
 /* Since 0.1. Looks at the target, without waiting for anybody and without changing anything. */
 FUSSY_API int32_t fussy_session_status(fussy_session *session, fussy_target *target);

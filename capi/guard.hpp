@@ -100,6 +100,8 @@ inline void describe(fussy_report& to, const problem& p) noexcept {
   if (p.parts == nullptr) return;
   copy_text(to.remedy, p.parts->remedy);
   copy_text(to.path, p.parts->path);
+  copy_text(to.version, p.parts->version);
+  copy_text(to.previous, p.parts->live);
   // The end of the output says why a hook failed.
   std::string_view output = p.parts->output;
   if (output.size() >= sizeof to.output) output.remove_prefix(output.size() - sizeof to.output + 1);

@@ -311,6 +311,7 @@ int32_t fussy_session_status(fussy_session* session, fussy_target* target) {
     full.interrupted = seen.in_flight.has_value() || seen.journal_damaged;
     full.pid = seen.busy.value_or(0);
     full.staging_bytes = seen.staging;
+    full.hidden = seen.private_hidden;
     copy_text(full.path, seen.target.native());
     copy_text(full.current, seen.current);
     copy_text(full.previous, seen.previous);
@@ -380,8 +381,7 @@ int32_t fussy_session_version(const fussy_session* session, uint32_t index, fuss
   return entry(session, &fussy_session::versions, index, version,
                [](fussy_version_info& to, const install::version_status& from) {
                  to.flags = (from.current ? FUSSY_VERSION_CURRENT : 0) | (from.previous ? FUSSY_VERSION_PREVIOUS : 0) |
-                            (from.failsafe ? FUSSY_VERSION_FAILSAFE : 0) |
-                            (from.failed ? FUSSY_VERSION_FAILED : 0);
+                            (from.failsafe ? FUSSY_VERSION_FAILSAFE : 0) | (from.failed ? FUSSY_VERSION_FAILED : 0);
                  to.own_bytes = from.own;
                  to.shared_bytes = from.shared;
                  to.files = from.files;

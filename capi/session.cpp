@@ -69,6 +69,11 @@ bool yes_or_no(const char* function, int32_t value) {
   return value == 1;
 }
 
+const char* named_path(const char* function, const char* path, const char* by_default) {
+  if (path != nullptr && *path == '\0') refuse(function, "the path is empty", "pass a path, or NULL for the default");
+  return path != nullptr ? path : by_default;
+}
+
 void add_or_forget(std::vector<std::string>& list, const char* function, const char* text) {
   if (text == nullptr) return list.clear();
   if (*text == '\0') refuse(function, "the text is empty", "pass a text, or NULL to forget all");
@@ -78,11 +83,15 @@ void add_or_forget(std::vector<std::string>& list, const char* function, const c
 }  // namespace
 
 int32_t fussy_session_set_keyring(fussy_session* session, const char* path) {
-  return call(session, [&](fussy_session& s) { s.options.keyring = path ? path : FUSSY_DEFAULT_KEYRING; });
+  return call(session, [&](fussy_session& s) {
+    s.options.keyring = named_path("fussy_session_set_keyring", path, FUSSY_DEFAULT_KEYRING);
+  });
 }
 
 int32_t fussy_session_set_target(fussy_session* session, const char* path) {
-  return call(session, [&](fussy_session& s) { s.options.target = path ? path : FUSSY_DEFAULT_TARGET; });
+  return call(session, [&](fussy_session& s) {
+    s.options.target = named_path("fussy_session_set_target", path, FUSSY_DEFAULT_TARGET);
+  });
 }
 
 int32_t fussy_session_set_lock_wait(fussy_session* session, uint64_t count) {

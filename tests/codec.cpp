@@ -299,5 +299,20 @@ TEST_CASE("the same input gives the same output on every run, however it was cut
 TEST_CASE("every level of every format can be read by the decompressor, zstd's --ultra included") {
   const std::string text = sample(300000);
   for (format f : all_formats)
-    for (int level : {1, 5, 9, 19, 22}) CHECK(decompressed(compressed(text, f, level), f) == text);
+    for (int level : {0, 1, 5, 9, 19, 22})
+      if (level <= 9 || f == format::zstd) CHECK(decompressed(compressed(text, f, level), f) == text);
+}
+
+TEST_CASE("a level that a format does not have is refused") {
+  for (format f : all_formats)
+    for (int level : {-1, 10, 23}) {
+      if (level == 10 && f == format::zstd) continue;
+      errc code = errc::success;
+      try {
+        (void)compressed("text", f, level);
+      } catch (const fussy::error& e) {
+        code = e.code();
+      }
+      CHECK_MESSAGE(code == errc::usage, static_cast<int>(f) << " at " << level);
+    }
 }

@@ -67,10 +67,16 @@ _fussy() {
     "fussy-clean --wait" | \
       "fussy-clean --keep" | \
       "fussy-inspect --max-ratio" | \
+      "fussy-inspect --min-signers" | \
+      "fussy-inspect --allow-signer" | \
       "fussy-install --max-ratio" | \
+      "fussy-install --min-signers" | \
+      "fussy-install --allow-signer" | \
       "fussy-install --wait" | \
       "fussy-install --hook-timeout" | \
       "fussy-install-bytes --max-ratio" | \
+      "fussy-install-bytes --min-signers" | \
+      "fussy-install-bytes --allow-signer" | \
       "fussy-install-bytes --wait" | \
       "fussy-install-bytes --hook-timeout" | \
       "fussy-lock -t" | \
@@ -110,7 +116,9 @@ _fussy() {
       "fussy-southrollback -m" | \
       "fussy-southrollback --pattern" | \
       "fussy-southrollback --zero-name" | \
-      "fussy-unpack --max-ratio")
+      "fussy-unpack --max-ratio" | \
+      "fussy-unpack --min-signers" | \
+      "fussy-unpack --allow-signer")
       COMPREPLY=()
       return
       ;;
@@ -131,9 +139,9 @@ _fussy() {
   esac
   case "$command $current" in
     "fussy-clean -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -t --target -l --logfile --syslog --wait --keep -n --dry-run" -- "$current") ;;
-    "fussy-inspect -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target --max-ratio --tree --json" -- "$current") ;;
-    "fussy-install -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio -t --target -l --logfile --syslog --wait --hook-timeout -u --unpacked -n --dry-run" -- "$current") ;;
-    "fussy-install-bytes -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio -t --target -l --logfile --syslog --wait --hook-timeout -n --dry-run" -- "$current") ;;
+    "fussy-inspect -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --file -k --keyring -t --target --max-ratio --min-signers --allow-signer --tree --json" -- "$current") ;;
+    "fussy-install -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio --min-signers --allow-signer -t --target -l --logfile --syslog --wait --hook-timeout -u --unpacked -n --dry-run" -- "$current") ;;
+    "fussy-install-bytes -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio --min-signers --allow-signer -t --target -l --logfile --syslog --wait --hook-timeout -n --dry-run" -- "$current") ;;
     "fussy-keys -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -k --keyring --with-colons --ignore-expiry" -- "$current") ;;
     "fussy-link-tree -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -d --directory -t --target -H --hard -c --copy -r --relative -b --backup -p --prune -n --dry-run -v --verbose" -- "$current") ;;
     "fussy-lock -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --timeout -w --wait -k --kill-after -E --conflict-exit-code -q --quiet -o --close --foreground" -- "$current") ;;
@@ -142,7 +150,7 @@ _fussy() {
     "fussy-sign -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --filename -k --key -e --encrypt-for --homedir -a --armor --signer --passphrase-file --passphrase-fd" -- "$current") ;;
     "fussy-southrollback -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -f --final_target --final-target -p --path -a --app -d --django-admin --python -c --command -m --pattern --rule --zero --zero-name -n --dry-run" -- "$current") ;;
     "fussy-status -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -t --target --json" -- "$current") ;;
-    "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio" -- "$current") ;;
+    "fussy-unpack -"*) mapfile -t COMPREPLY < <(compgen -W "-h --help --version -q --quiet -v --verbose --json -f --file -k --keyring --max-ratio --min-signers --allow-signer" -- "$current") ;;
     *) case "$command" in
       fussy-inspect)
       compopt -o filenames 2>/dev/null
@@ -161,7 +169,8 @@ _fussy() {
       mapfile -t COMPREPLY < <(compgen -d -- "$current")
       ;;
       fussy-lock)
-      COMPREPLY=()
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
       ;;
       fussy-pack)
       compopt -o filenames 2>/dev/null

@@ -55,9 +55,8 @@ inline void hold_standard_descriptors() {
 
 /// A log to append to. Never waits for the reader of a fifo to come, and never becomes our terminal.
 inline unique_fd open_log(const std::string& path) {
-  unique_fd fd(retry_eintr([&] {
-    return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
-  }));
+  unique_fd fd(retry_eintr(
+      [&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644); }));
   if (!fd && errno == ENXIO)
     throw error(errc::io, {.what = "cannot open the log " + path,
                            .why = "it is a fifo that nobody reads, or a socket",
@@ -130,6 +129,12 @@ public:
     if (verbose_ ? level >= log_level::info : !quiet_ && level >= log_level::warning) say(level, text);
   }
 
+  /// What was done and is worth a line: in the logs, and on stderr unless quiet is wanted.
+  void announce(const std::string& line) {
+    write(log_level::info, line);
+    if (!verbose_) remark(line);
+  }
+
   /// For people only, on stderr, unless they want quiet.
   void remark(std::string_view line) {
     const std::lock_guard lock(mutex_);
@@ -158,14 +163,14 @@ public:
                              {"FUSSY_ERROR", fussy::name(e.code())},
                              {"FUSSY_CAUSE", fussy::name(e.cause())}};
     if (!e.parts().output.empty()) parts.emplace_back("FUSSY_OUTPUT", e.parts().output);
-    keep(log_level::error, printable(e.what()), std::move(parts));
+    keep(log_level::error, printable(e.what()) + code_of(e), std::move(parts));
     if (listener_) return listener_->failure(e);
     const std::string text = printable(e.what());
     std::erase_if(held_, [&](const std::string& line) { return text.find(line) != text.npos; });
     say_held();
     print_output(e.parts().output);
     if (is_terminal(STDERR_FILENO)) return print_parts(e);
-    say(log_level::error, text);
+    say(log_level::error, text + code_of(e));
   }
 
   log_sink sink() {
@@ -207,6 +212,11 @@ private:
     more.insert(more.end(), noted_.begin(), noted_.end());
     if (step_) more.emplace_back("FUSSY_PHASE", fussy::name(*step_));
     system_->write(priority_of(level), text, more);
+  }
+
+  /// What to look up.
+  static std::string code_of(const error& e) {
+    return " [" + std::string(fussy::name(e.code())) + " " + std::to_string(static_cast<int>(e.code())) + "]";
   }
 
   /// A person who reads gets the three parts one below the other.
@@ -276,6 +286,23 @@ private:
   std::optional<progress_lines> lines_;
 };
 
+/// Checks for numbers; CLI11's own answer with a range of three hundred digits.
+inline CLI::Validator number_check(std::function<bool(double)> fits, const char* why) {
+  return CLI::Validator(
+      [fits = std::move(fits), why](const std::string& text) {
+        char* end = nullptr;
+        const double number = std::strtod(text.c_str(), &end);
+        return !text.empty() && *end == '\0' && fits(number) ? std::string() : text + " " + why;
+      },
+      "");
+}
+inline CLI::Validator zero_or_more() {
+  return number_check([](double n) { return n >= 0; }, "is no number of 0 or more");
+}
+inline CLI::Validator more_than_zero() {
+  return number_check([](double n) { return n > 0; }, "is no number above 0");
+}
+
 /// What to do where the library knows nothing better.
 inline const char* usual_remedy(errc code) {
   switch (code) {
@@ -344,6 +371,8 @@ public:
 private:
   /// CLI11 calls what may stand alone by its option.
   std::string why(const CLI::ParseError& e) const {
+    for (const std::string& argument : app.remaining())
+      if (argument.starts_with("-") && argument != "-") return "there is no option " + argument;
     if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError))
       for (const CLI::Option* option : app.get_options())
         if (option->get_required() && option->get_positional() && option->count() == 0)

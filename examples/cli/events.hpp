@@ -48,6 +48,8 @@ inline json error_fields(const error& e) {
               {"remedy", text_or_null(e.parts().remedy)},
               {"path", text_or_null(e.parts().path)},
               {"cause", name(e.cause())}};
+  if (!e.parts().version.empty()) fields["version"] = e.parts().version;
+  if (!e.parts().live.empty()) fields["live"] = e.parts().live;
   if (!e.parts().output.empty()) fields["output"] = e.parts().output;
   return fields;
 }

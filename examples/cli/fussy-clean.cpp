@@ -10,7 +10,7 @@ using namespace fussy;
 void clean(cli::install_options& options, std::size_t keep) {
   const install::options how = options.prepare();
   const std::vector<std::string> removed = install::clean(how, keep);
-  for (const std::string& name : removed) options.says().log().write(log_level::info, "removed " + name);
+  for (const std::string& name : removed) options.says().log().announce("removed " + name);
   options.says().done("", {{"removed", removed}});
 }
 
@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
   options.add_target_to(command.app);
   command.app.add_option("--keep", keep, "Keep the N newest versions besides those always kept")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(cli::zero_or_more());
   command.app.add_flag("-n,--dry-run", dry_run, "Remove nothing, print what would be removed");
 
   return command.run(argc, argv, [&] { dry_run ? say_what_would_go(options, keep) : clean(options, keep); });

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "policy.hpp"
 #include "previewing.hpp"
 #include "reporting.hpp"
 
@@ -16,6 +17,7 @@ const std::string default_target = "/opt/firmware";
 
 struct options {
   std::string package, target;
+  std::vector<std::string> allowed;
   install::options how;
   bool json = false, tree = false;
   bool printed = false;  // what was asked for stands on stdout
@@ -32,8 +34,9 @@ void add_options(CLI::App& app, options& o) {
   app.add_option("--max-ratio", o.how.limits.max_ratio,
                  "Refuse more than 64 MiB that unpack from less than one part in N; 0: never")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::zero_or_more())
       ->capture_default_str();
+  cli::add_policy_to(app, o.how.policy, o.allowed);
   app.add_flag("--tree", o.tree, "Show everything that is in it, not only the top");
   app.add_flag("--json", o.json, "Print one JSON object; sizes in bytes, times in seconds since 1970");
 }
@@ -279,7 +282,12 @@ private:
 };
 
 void inspect(options& o, cli::logger& log) {
+  if (o.package == "-")
+    throw error(errc::usage, {.what = "cannot look into standard input",
+                              .why = "a package is read twice, to be proven first",
+                              .remedy = "save it to a file, and name that"});
   choose_target(o);
+  o.how.policy.allowed = cli::fingerprints(o.allowed);
   const cli::interrupts interrupts(log);
   if (!o.json && cli::is_terminal(STDERR_FILENO)) log.show_steps(cli::looking_words);
   o.how.log = log.sink();

@@ -197,7 +197,7 @@ int run(const options& o, cli::logger& log) {
 
 /// The command line is ours up to `--`, or to the first word behind FILE.
 void add_options(CLI::App& app, options& o) {
-  app.add_option("FILE", o.file, "The lock file, created when missing")->required();
+  app.add_option("FILE", o.file, "The lock file, created when missing")->type_name("FILE")->required();
   app.add_option("-t,--timeout", o.timeout, "End the command, with its whole process group, after that time")
       ->type_name("S");
   app.add_option("-w,--wait", o.wait, "Wait that long for the lock (default: not at all)")->type_name("S");

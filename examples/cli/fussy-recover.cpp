@@ -15,7 +15,10 @@ int main(int argc, char** argv) {
 
   return command.run(argc, argv, [&] {
     const install::recovery found = install::recover(options.prepare());
-    options.says().done(std::string(name(found.what)) + (found.version.empty() ? "" : " " + found.version),
-                        {{"recovered", name(found.what)}, {"version", cli::text_or_null(found.version)}});
+    const std::string& about = found.what == install::recovered::restored ? found.live : found.version;
+    options.says().done(std::string(name(found.what)) + (about.empty() ? "" : " " + about),
+                        {{"recovered", name(found.what)},
+                         {"version", cli::text_or_null(found.version)},
+                         {"live", cli::text_or_null(found.live)}});
   });
 }

@@ -27,7 +27,7 @@ public:
     row("target", cli::printable(s.target.string()));
     row("current",
         s.current.empty() ? paint_.yellow("none, nothing is live") : paint_.green(cli::printable(s.current)));
-    row("previous", or_none(s.previous));
+    row("previous", s.private_hidden ? not_known : or_none(s.previous));
     row("failsafe", or_none(s.failsafe));
     row("in flight", in_flight(s));
     if (s.busy) row("busy", *s.busy != 0 ? "PID " + std::to_string(*s.busy) + " works on it" : "a command works on it");
@@ -41,9 +41,11 @@ private:
 
   void row(const char* label, const std::string& text) { line(paint_.bold(cli::left(label, 11)) + text); }
   static void line(const std::string& text) { cli::print_line(stdout, text); }
+  static constexpr const char* not_known = "not known, who runs this may not look into .fussy";
   static std::string or_none(const std::string& name) { return name.empty() ? "none" : cli::printable(name); }
 
   std::string in_flight(const install::status_report& s) const {
+    if (s.private_hidden) return not_known;
     if (s.journal_damaged) return paint_.yellow("the journal is damaged");
     if (!s.in_flight) return "nothing";
     const std::string what = cli::printable(s.in_flight->version) + " (" + std::string(name(s.in_flight->at)) + ")";
@@ -64,9 +66,7 @@ private:
       const std::string text =
           columns(cli::printable(v.name), cli::human_size(v.own), cli::human_size(v.shared), std::to_string(v.files),
                   fmt::format("{:%Y-%m-%d %H:%M}", fmt::gmtime(v.installed.time_since_epoch().count())));
-      line(v.current  ? paint_.green(text + roles(v))
-           : v.failed ? paint_.yellow(text + roles(v))
-                      : text + roles(v));
+      line(v.current ? paint_.green(text + roles(v)) : v.failed ? paint_.yellow(text + roles(v)) : text + roles(v));
     }
   }
 
@@ -89,9 +89,10 @@ void print_json(const install::status_report& s) {
                  {"previous", cli::text_or_null(s.previous)},
                  {"failsafe", cli::text_or_null(s.failsafe)},
                  {"in_flight", nullptr},
-                 {"journal_damaged", s.journal_damaged},
+                 {"private", !s.private_hidden},
+                 {"journal_damaged", s.private_hidden ? cli::json() : cli::json(s.journal_damaged)},
                  {"busy_pid", nullptr},
-                 {"staging_bytes", s.staging},
+                 {"staging_bytes", s.private_hidden ? cli::json() : cli::json(s.staging)},
                  {"versions", cli::json::array()}};
   if (s.in_flight) json["in_flight"] = {{"version", s.in_flight->version}, {"step", name(s.in_flight->at)}};
   if (s.busy) json["busy_pid"] = *s.busy;

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <utility>
 
+#include "policy.hpp"
 #include "reporting.hpp"
 #include "stoppable.hpp"
 
@@ -26,8 +27,9 @@ public:
     app.add_option("--max-ratio", options_.limits.max_ratio,
                    "Refuse more than 64 MiB that unpack from less than one part in N; 0: never")
         ->type_name("N")
-        ->check(CLI::NonNegativeNumber)
+        ->check(zero_or_more())
         ->capture_default_str();
+    add_policy_to(app, options_.policy, allowed_);
   }
   void add_target_to(CLI::App& app) {
     app.add_option("-t,--target", options_.target, "Directory of the versions")
@@ -36,17 +38,18 @@ public:
     reporting_.add_logs();
     app.add_option("--wait", wait_seconds_, "Wait so many seconds for another command to finish (default: do not)")
         ->type_name("S")
-        ->check(CLI::NonNegativeNumber);
+        ->check(zero_or_more());
   }
   void add_to(CLI::App& app) {
     add_target_to(app);
     app.add_option("--hook-timeout", hook_seconds_, "End a hook that runs longer than so many seconds")
         ->type_name("S")
-        ->check(CLI::PositiveNumber);
+        ->check(more_than_zero());
   }
 
   /// What the library gets; logs are open and steps are shown from here on.
   install::options prepare(std::string (*words)(phase) = step_words) {
+    options_.policy.allowed = fingerprints(allowed_);
     std::signal(SIGXFSZ, SIG_IGN);  // a log or file that may not get larger is an error with a remedy, not our end
     reporting_.catch_signals();
     reporting_.begin(words);
@@ -97,6 +100,7 @@ private:
   reporting reporting_;
   install::options options_;
   std::string package_;
+  std::vector<std::string> allowed_;
   double wait_seconds_ = 0, hook_seconds_ = 0;
 };
 

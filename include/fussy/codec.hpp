@@ -54,7 +54,7 @@ public:
 /// input gives the same output on every run (gzip: no name, no time).
 class compressor {
 public:
-  /// @param level  0 picks the format's default.
+  /// @param level  1 to 9, of zstd to 22; 0 picks the format's default. @throws usage  it is none of these
   compressor(any_writer to, format f, int level = 0);
   compressor(compressor&&) noexcept;
   compressor& operator=(compressor&&) noexcept;

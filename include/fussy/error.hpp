@@ -185,6 +185,8 @@ struct failure_parts {
   int system = 0;              ///< errno of the system call that failed, 0 when none did
   errc cause = errc::success;  ///< for `reverted` and `unrecoverable`: the code of what led to it
   std::string output{};        ///< last lines a hook or process wrote, when there are some
+  std::string version{};       ///< name of the version that could not be enabled
+  std::string live{};          ///< name of the one that was made live again instead
 };
 
 /// The only exception the library throws of its own (beside std::bad_alloc; std::logic_error for misuse of the API).

@@ -98,7 +98,8 @@ report unpack(any_reader package, const std::filesystem::path& directory, const 
 report enable(const std::filesystem::path& version, const options& how);
 
 /// Removes versions: everything that is not hidden, except `current`, what it leads to, `failsafe`, what it leads to,
-/// and the `keep` versions that were installed last. Links are removed, not followed.
+/// and `keep` more: the version that was live before, then those that were installed last, but none that failed. Links
+/// are removed, not followed.
 /// @return names of what was removed. @throws target_unusable when `current` is missing or leads nowhere
 std::vector<std::string> clean(const options& how, std::size_t keep = 0);
 
@@ -169,6 +170,7 @@ struct status_report {
   std::optional<journal_record> in_flight{};      ///< a transaction that runs, or that waits for recovery
   bool journal_damaged = false;
   std::optional<std::int64_t> busy{};  ///< a command holds the lock; its PID, 0 when not known
+  bool private_hidden = false;         ///< no right to look into .fussy/: previous, failed and all below are not known
   std::uint64_t staging = 0;           ///< bytes on disk below .fussy/
 };
 

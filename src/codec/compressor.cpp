@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <new>
+#include <string>
 
 #include "parallel_gzip.hpp"
 
@@ -159,7 +160,16 @@ private:
   std::unique_ptr<ZSTD_CCtx, free_context> context_;
 };
 
+void check_level(format f, int level) {
+  const int highest = f == format::zstd ? ZSTD_maxCLevel() : 9;
+  if (level < 0 || level > highest)
+    throw error(errc::usage, {.what = "cannot compress at level " + std::to_string(level),
+                              .why = "levels are 1 to " + std::to_string(highest),
+                              .remedy = "give one of these, or 0 for the usual one"});
+}
+
 std::unique_ptr<encoder> make_encoder(any_writer to, format f, int level) {
+  check_level(f, level);
   switch (f) {
     case format::none:
       return std::make_unique<copying_encoder>(std::move(to));

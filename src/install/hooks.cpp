@@ -55,7 +55,7 @@ std::string remedy_for(const error& e, std::chrono::milliseconds timeout) {
       if (failed_with(e, ENOENT)) return "install the interpreter that its first line names";
       return "see the system error";
     case errc::cancelled:
-      return "install again";
+      return "install again when it suits";
     default:
       return "see what it wrote";
   }

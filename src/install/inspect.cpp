@@ -10,8 +10,6 @@ namespace {
 
 using target_view = basic_target_view<posix_view>;
 
-bool is_about_package(errc code) noexcept { return exit_status(code) == 20 || exit_status(code) == 21; }
-
 /// What would keep an install or a switch from beginning, space aside. Notes whether a recovery would come first.
 std::optional<error> why_not_begin(target_view& target, const options& how, inspection& seen) {
   const std::string path = target.path();
@@ -63,14 +61,15 @@ public:
     } catch (const error& e) {
       if (!is_about_package(e.code())) throw;
       if (exit_status(e.code()) == 20) seen_.signers.clear();  // it changed after it was proven
-      seen_.refused = e;
+      seen_.refused = naming(file_.path(), e);
     }
     return std::move(seen_);
   }
 
 private:
   void prove() {
-    openpgp::message_reader message(watched(file_.reader_for_proof(), phase::verifying, seen_.size, how_), keys_, how_.policy);
+    openpgp::message_reader message(watched(file_.reader_for_proof(), phase::verifying, seen_.size, how_), keys_,
+                                    how_.policy);
     try {
       const openpgp::verification proof = message.finish();
       seen_.message = message.info();
@@ -90,7 +89,8 @@ private:
                                           note_hook(entry);
                                           if (on_entry_) on_entry_(entry);
                                         }};
-    openpgp::message_reader content(watched(file_.reader_of_proven(), phase::unpacking, seen_.size, how_), keys_, how_.policy);
+    openpgp::message_reader content(watched(file_.reader_of_proven(), phase::unpacking, seen_.size, how_), keys_,
+                                    how_.policy);
     seen_.content = archive::survey(by_reference(content) | read_ahead{}, rules);
   }
 
@@ -107,13 +107,13 @@ private:
     const unique_fd live = open_live_version(target);
     const auto space = space_of(path);
     survey(live.get(), space && space->reflinks);
+    seen_.content = with_own_needs(*seen_.content);
     seen_.current = target.current().value_or("");
     seen_.version = target.free_name(seen_.content->root);
     seen_.path = target.path_of(seen_.version);
     if (space) seen_.free_bytes = space->bytes, seen_.free_inodes = space->counts_inodes ? space->inodes : UINT64_MAX;
     seen_.hindrance = why_not_begin(target, how_, seen_);
-    if (!seen_.hindrance && space)
-      seen_.hindrance = shortage(file_.path(), path, *space, with_own_needs(*seen_.content));
+    if (!seen_.hindrance && space) seen_.hindrance = shortage(file_.path(), path, *space, *seen_.content);
   }
 
   const options& how_;

@@ -70,9 +70,8 @@ public:
     const auto keys = load_keys();
     if (!file.is_regular()) return from(file.reader(), keys, 0);
     if (how_.policy.unpack == openpgp::policy::unpack_when::early) return from(file.reader(), keys, file.size());
-    const auto proof =
-        openpgp::verify(watched(file.reader_for_proof(), phase::verifying, file.size(), how_) | read_ahead{}, keys,
-                        how_.policy);
+    const auto proof = openpgp::verify(
+        watched(file.reader_for_proof(), phase::verifying, file.size(), how_) | read_ahead{}, keys, how_.policy);
     file.proven();
     return unpack_and_enable([&](transaction& tx) { return stage_proven(tx, file, keys, proof); });
   }
@@ -104,8 +103,8 @@ private:
            .why = "the policy asks for the proof before anything is unpacked, and a stream can be read only once",
            .remedy = "install from a file, or allow unpack = streams_early"});
     return unpack_and_enable([&](transaction& tx) {
-      return tx.stage(openpgp::message_reader(watched(std::move(package), phase::unpacking, size, how_), keys,
-                                              how_.policy));
+      return tx.stage(
+          openpgp::message_reader(watched(std::move(package), phase::unpacking, size, how_), keys, how_.policy));
     });
   }
 
@@ -124,8 +123,8 @@ private:
                                    const openpgp::verification& proof) {
     check_space(tx, file, keys, proof.content_size());
     auto tree = explaining_lack_of_space(tx, file, keys, [&] {
-      return tx.stage(openpgp::message_reader(
-          watched(file.reader_of_proven(), phase::unpacking, file.size(), how_), keys, how_.policy));
+      return tx.stage(openpgp::message_reader(watched(file.reader_of_proven(), phase::unpacking, file.size(), how_),
+                                              keys, how_.policy));
     });
     if (tree.evidence().content_size() != proof.content_size())
       throw error(errc::package_changed,
@@ -181,7 +180,8 @@ private:
           "signed by " + signer.primary.hex() + (signer.user_id.empty() ? "" : " " + signer.user_id));
     log(how_.log, log_level::info,
         "unpacked " + done.unpacked.root + ": " + std::to_string(done.unpacked.files) + " files, " +
-            std::to_string(done.unpacked.shared) + " of them shared, " + megabytes(done.unpacked.written) + " written");
+            std::to_string(done.unpacked.shared) + " of them shared, " + mebibytes(done.unpacked.written, rounded::up) +
+            " written");
   }
 
   options how_;
@@ -192,13 +192,13 @@ private:
 }  // namespace
 
 report install(const std::filesystem::path& package, const options& how) {
-  return installation(how, true).from_file(package);
+  return from_named_package(package, [&] { return installation(how, true).from_file(package); });
 }
 report install(any_reader package, const options& how) {
   return installation(how, true).from_stream(std::move(package));
 }
 report install_bytes(const std::filesystem::path& package, const options& how) {
-  return installation(how, false).from_file(package);
+  return from_named_package(package, [&] { return installation(how, false).from_file(package); });
 }
 report install_bytes(any_reader package, const options& how) {
   return installation(how, false).from_stream(std::move(package));

@@ -40,11 +40,12 @@ std::optional<error> shortage(const std::string& package, const std::string& tar
 error without_space(const error& e, const std::string& target, const std::optional<archive::surveyed>& need) {
   failure_parts parts = e.parts();
   const auto space = space_of(target);
-  parts.why +=
-      need ? "; needed: " + megabytes(need->needed_bytes) + " and " + std::to_string(need->needed_inodes) + " inodes"
-           : "; how much is needed is not known of a stream";
+  parts.why += need ? "; needed: " + mebibytes(need->needed_bytes, rounded::up) + " and " +
+                          std::to_string(need->needed_inodes) + " inodes"
+                    : "; how much is needed is not known of a stream";
   if (space)
-    parts.why += ", free: " + megabytes(space->bytes) + " and " + std::to_string(space->inodes) + " inodes";
+    parts.why +=
+        ", free: " + mebibytes(space->bytes, rounded::down) + " and " + std::to_string(space->inodes) + " inodes";
   parts.remedy = "remove old versions (fussy-clean) or other files in " + target + " and try again";
   parts.path = target;
   return error(e.code(), std::move(parts));

@@ -11,7 +11,12 @@
 
 namespace fussy::install {
 
-inline std::string megabytes(std::uint64_t bytes) { return std::to_string((bytes + 999'999) / 1'000'000) + " MB"; }
+/// What is needed is rounded up, what there is down: who makes room by these figures has enough.
+enum class rounded { up, down };
+inline std::string mebibytes(std::uint64_t bytes, rounded how) {
+  const std::uint64_t tenths = (bytes * 10 + (how == rounded::up ? (1 << 20) - 1 : 0)) >> 20;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " MiB";
+}
 
 // ---- Space ------------------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,27 @@ private:
   std::vector<digest> digests_;  // 32 octets for 256 KiB: 256 KiB for a package of 2 GiB
 };
 
+inline bool is_about_package(errc code) noexcept { return exit_status(code) == 20 || exit_status(code) == 21; }
+
+/// With the path of the package in what is wrong with it: who reads a log has seen many.
+inline error naming(const std::string& package, const error& e) {
+  if (!is_about_package(e.code()) || e.parts().what.find(package) != std::string::npos) return e;
+  failure_parts parts = e.parts();
+  parts.what = package + ": " + parts.what;
+  if (parts.path.empty()) parts.path = package;
+  return error(e.code(), std::move(parts));
+}
+
+template <class Use>
+auto from_named_package(const std::filesystem::path& package, Use&& use) {
+  try {
+    return use();
+  } catch (const error& e) {
+    if (is_about_package(e.code())) throw error(naming(package.string(), e));
+    throw;
+  }
+}
+
 /// A package on its way, which the caller watches and may stop. @param size  0: not known
 inline any_reader watched(any_reader package, phase at, std::uint64_t size, const options& how) {
   return base::watched_reader(std::move(package), {.at = at, .total = size}, how.progress, how.stop);

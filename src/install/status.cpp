@@ -48,17 +48,20 @@ void look_at_lock(int ours, status_report& report) {
   if (lock) report.busy = fussy::detail::flock_holder_in_proc(lock.get());
 }
 
-unique_fd open_ours(int root) {
-  return unique_fd(::openat(root, private_name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+unique_fd open_ours(int root, status_report& report) {
+  unique_fd ours(::openat(root, private_name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  report.private_hidden = !ours && errno == EACCES;
+  return ours;
 }
 
 void look_at_ours(int root, status_report& report) {
-  const unique_fd ours = open_ours(root);
+  const unique_fd ours = open_ours(root, report);
   if (!ours) return;  // never used, or not ours to read: what can be seen without it is there
   tree_usage usage;
   usage.add_below(ours.get(), private_name);
   report.staging = usage.own() + usage.shared();
-  const std::string previous = report.in_flight ? report.in_flight->previous : link_text(ours.get(), previous_link);
+  const bool replaced = report.in_flight && report.in_flight->previous != report.current;
+  const std::string previous = replaced ? report.in_flight->previous : link_text(ours.get(), previous_link);
   if (!previous.empty() && entry_type_at(root, previous) == entry_type::directory) report.previous = previous;
   report.failed = link_text(ours.get(), failed_link);
 }
@@ -66,7 +69,7 @@ void look_at_ours(int root, status_report& report) {
 }  // namespace
 
 void look_at_activity(int root, status_report& report) {
-  const unique_fd ours = open_ours(root);
+  const unique_fd ours = open_ours(root, report);
   if (!ours) return;
   look_at_journal(ours.get(), report);
   look_at_lock(ours.get(), report);

@@ -31,7 +31,9 @@ openpgp::keyring load_keys(const options& how) {
 
 }  // namespace
 
-report unpack(const std::filesystem::path& package, const std::filesystem::path& directory, const options& how) {
+namespace {
+
+report unpack_file(const std::filesystem::path& package, const std::filesystem::path& directory, const options& how) {
   package_file file(package);
   const openpgp::keyring keys = load_keys(how);
   if (!file.is_regular() || how.policy.unpack == openpgp::policy::unpack_when::early)
@@ -41,6 +43,12 @@ report unpack(const std::filesystem::path& package, const std::filesystem::path&
   return unpack_message(
       openpgp::message_reader(watched(file.reader_of_proven(), phase::unpacking, file.size(), how), keys, how.policy),
       directory, how);
+}
+
+}  // namespace
+
+report unpack(const std::filesystem::path& package, const std::filesystem::path& directory, const options& how) {
+  return from_named_package(package, [&] { return unpack_file(package, directory, how); });
 }
 
 report unpack(any_reader package, const std::filesystem::path& directory, const options& how) {

@@ -70,7 +70,8 @@ const secret_key* signing_key(const keyring::state& ring, const certificate& cer
       return open;
     } else {
       against.add(key, secret->why_not());
-      if (secret->is_protected() && !secret->is_stub()) against.lacks_passphrase = true;
+      against.lacks_passphrase = secret->is_protected() && !secret->is_stub();
+      if (against.lacks_passphrase) return nullptr;  // not another key in its place, of which nobody knows
     }
   }
   return nullptr;
@@ -129,7 +130,8 @@ const secret_key* signer_named(const keyring::state& ring, const std::string& na
       if (chosen == nullptr) chosen = key;
     }
   }
-  if (chosen == nullptr) no_signer(name, against.text(nothing_named(ring, name)), against.code());
+  if (chosen == nullptr || against.lacks_passphrase)
+    no_signer(name, against.text(nothing_named(ring, name)), against.code());
   if (fitting.size() > 1) no_signer(name, "several keys fit: " + names_of(fitting, when.by));
   return chosen;
 }
@@ -141,6 +143,7 @@ const secret_key* first_signer(const keyring::state& ring, const signing_times& 
         in_order(cert, {}), [&](std::size_t i) { return ring.secret_of(cert.key(i).key) != nullptr; });
     if (!any_secret) continue;
     if (const secret_key* key = signing_key(ring, cert, {}, when, against)) return key;
+    if (against.lacks_passphrase) break;
   }
   no_signer({},
             against.text("the key ring " + ring.path + " has no secret key that belongs to one of its certificates"),

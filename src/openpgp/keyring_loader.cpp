@@ -80,6 +80,10 @@ void keyring_loader::warn(const std::string& text) {
 }
 
 std::shared_ptr<const keyring::state> keyring_loader::load(const fs::path& path) {
+  if (path.empty())
+    throw error(errc::keyring_unusable, {.what = "cannot use the key ring",
+                                         .why = "its name is empty",
+                                         .remedy = "give a directory with the keys you trust"});
   std::error_code problem;
   const fs::file_status status = fs::status(path, problem);
   if (!fs::exists(status))
@@ -94,6 +98,7 @@ std::shared_ptr<const keyring::state> keyring_loader::load(const fs::path& path)
   else
     load_file(path, true);
 
+  warn_of_writable(path);
   auto ring = finish();
   ring->path = path.string();
   if (ring->certificates.empty()) throw nothing_usable(path, directory);
@@ -121,6 +126,20 @@ error keyring_loader::nothing_usable(const fs::path& path, bool directory) const
   if (!keyboxd && !warnings_.empty()) why += " (" + warnings_.front() + ")";
   return error(errc::keyring_unusable,
                {.what = "cannot use key ring " + path.string(), .why = why, .remedy = remedy, .path = path.string()});
+}
+
+/// Whoever may write to a key ring decides what is installed.
+void keyring_loader::warn_of_writable(const fs::path& path) {
+  std::vector<fs::path> all{path};
+  if (fs::is_directory(path))
+    for (const fs::path& entry : sorted_entries(path))
+      if (may_hold_keys(entry)) all.push_back(entry);
+  for (const fs::path& one : all) {
+    std::error_code ignored;
+    const fs::file_status status = fs::status(one, ignored);
+    if ((status.permissions() & fs::perms::others_write) != fs::perms::none && fs::exists(status))
+      warn("anybody may write to " + one.string() + ", and so choose whom to trust; chmod o-w " + one.string());
+  }
 }
 
 void keyring_loader::load_directory(const fs::path& directory) {

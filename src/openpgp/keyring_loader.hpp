@@ -30,6 +30,7 @@ private:
   void add_armored(byte_view text, const std::string& name, bool anchors);
   void match_agent_keys(keyring::state& ring);
   void warn(const std::string& text);
+  void warn_of_writable(const std::filesystem::path& path);
   error nothing_usable(const std::filesystem::path& path, bool directory) const;
 
   struct stored_agent_key {

@@ -50,6 +50,29 @@ fs::path checked_root(const fs::path& root) {
   return real;
 }
 
+/// Why a device could not run this hook; empty where it can, or there is none.
+std::string why_not_a_hook(const fs::path& hook) {
+  struct stat st {};
+  if (::lstat(hook.c_str(), &st) != 0) return {};
+  if (S_ISLNK(st.st_mode)) return {};  // its end is where the device says
+  if (!S_ISREG(st.st_mode)) return "it is no file";
+  if ((st.st_mode & 0111) == 0) return "it is not executable (chmod 755)";
+  std::string first(256, '\0');
+  file_reader file(hook);
+  first.resize(read_full(file, {reinterpret_cast<std::byte*>(first.data()), first.size()}));
+  if (!first.starts_with("#!"))
+    return first.starts_with("\177ELF") ? "" : "its first line names no interpreter (#!/bin/sh)";
+  first.resize(std::min(first.find('\n'), first.size()));
+  return first.ends_with('\r') ? "its lines end as on Windows, with a carriage return" : "";
+}
+
+/// Found here, a hook that cannot run costs a minute; found on the device, an upgrade.
+void warn_of_hooks(const fs::path& root, const options& opts) {
+  for (const char* const name : {".pre-install", ".post-install"})
+    if (const std::string why = why_not_a_hook(root / name); !why.empty())
+      log(opts.log, log_level::warning, fmt::format("{} will fail on every device: {}", name, why));
+}
+
 // The name as the user wrote it counts, not what a link leads to: `-r build/current` is the mistake to catch.
 std::string checked_name(const fs::path& root, const fs::path& real) {
   fs::path written = root.lexically_normal();
@@ -161,6 +184,7 @@ fs::path pack(const fs::path& root, const options& opts) {
   const fs::path real = checked_root(root);
   const std::string name = checked_name(root, real);
   const std::string stem = file_stem(opts, name, suffix);
+  warn_of_hooks(real, opts);
 
   std::optional<base::temporary_directory> fresh;
   if (opts.directory.empty()) fresh.emplace("pack");

@@ -207,7 +207,7 @@ def _(t):
     piped = t.run(*installing(t, package))
     last = piped.err.splitlines()[-1]
     what, why, hint = (line.split(": ", 2 if i == 0 else 1)[-1] for i, line in enumerate(lines[:3]))
-    equal(last, f"fussy-install: error: {what}: {why}; {hint}")
+    equal(last, f"fussy-install: error: {what}: {why}; {hint} [unknown_signer 2001]")
     check("\x1b" not in piped.err, piped.err)
 
 
@@ -577,7 +577,7 @@ def _(t):
         real = t.run("fussy-install", *argv)
         equal((dry.code, real.code), (2, 2), repr((dry, real)))
         for done in (dry, real):
-            check(re.search(r"needed: \d+ MB and \d+ inodes, free: \d+ MB", done.err), done.err)
+            check(re.search(r"needed: [\d.]+ MiB and \d+ inodes, free: [\d.]+ MiB", done.err), done.err)
     finally:
         t.must("umount", t.at("small"))
 
@@ -625,10 +625,10 @@ def _(t):
     for argv in (["fussy-clean", "-t", target(t), "--keep"], ["fussy-inspect", package, "--max-ratio"],
                  installing(t, package, "--max-ratio"), installing(t, package, "--wait"),
                  installing(t, package, "--hook-timeout")):
-        for number in ("-1", "nobody"):
+        for number in ("-1", "nobody", ""):
             done = t.run(*argv[:-1], argv[-1] + "=" + number)
             equal(done.code, 2, f"{argv}: {done}")
-            check(argv[-1] in done.err, done.err)
+            check(argv[-1] in done.err and len(done.err) < 200, done.err)
     equal(sorted(os.listdir(target(t))), sorted([".fussy", "current", "firmware-1"]))
 
 
@@ -642,6 +642,78 @@ def _(t):
         last = events(done.out)[-1]
         equal(last["code"], code, last)
         check(words in last["why"], last)
+
+
+@sentence("an empty target or key ring, an unset variable in a script, is told as such by every command")
+def _(t):
+    package = signed(t, sample(t))
+    for argv in (["fussy-install", package], ["fussy-install-bytes", package], ["fussy-clean"], ["fussy-recover"], ["fussy-status"]):
+        done = t.run(*argv, "-t", "")
+        equal(done.code, 2, done)
+        check("its name is empty; name the directory" in done.err, done.err)
+    done = t.run("fussy-install", package, "-t", target(t), "-k", "")
+    equal(done.code, 40, done)
+    check("its name is empty" in done.err, done.err)
+
+
+@sentence("an option that there is not is named, also when something else is missing")
+def _(t):
+    for command in ("fussy-install", "fussy-pack", "fussy-inspect", "fussy-lock"):
+        done = t.run(command, "--bogus")
+        check("--bogus" in done.err, done)
+
+
+@sentence("--min-signers and --allow-signer ask for more than one signature of anybody in the key ring")
+def _(t):
+    keys = Keys.get()
+    package = signed(t, sample(t))
+    own, other = (keys.fingerprint(keys.vendor, uid) for uid in (ED, RSA))
+    for command in (["fussy-install", "-t", target(t)], ["fussy-install-bytes", "-t", target(t)], ["fussy-inspect"],
+                    ["fussy-unpack"]):
+        argv = [command[0], "-k", keys.device, *command[1:]]
+        for options, code in (["--allow-signer", other], "signer_not_allowed"), (["--min-signers", "2"], "too_few_signers"):
+            refused = t.run(*argv, *options, package)
+            equal(refused.code, 20, refused)
+            check(f"[{code} " in refused.err and package in refused.err, refused.err)
+        bad = t.run(*argv, "--allow-signer", "vendor@example.com", package)
+        equal(bad.code, 2, bad)
+        check("it is no fingerprint" in bad.err, bad.err)
+        t.must(*argv, "--allow-signer", other, "--allow-signer", "0x" + own.lower(), "--min-signers", "1", package)
+
+
+@sentence("off a terminal and in the log an error ends with its name and number, what the runbook is sorted by, and names the package")
+def _(t):
+    package = t.write("broken.tar.gz.gpg", "no package")
+    done = t.run(*installing(t, package), "-l", t.at("log"))
+    equal(done.code, 20, done)
+    for text in (done.err, open(t.at("log")).read()):
+        check(re.search(r" \[[a-z_]+ 20\d\d\]$", text.rstrip()), text)
+        check(package in text, text)
+    last = events(t.run(*installing(t, package), "--json").out)[-1]
+    equal((last["path"], last["exit_status"]), (package, 20))
+
+
+@sentence("fussy-pack warns of a hook that no device could run")
+def _(t):
+    for name, make, words in (("mode", lambda p: t.write(p, "#!/bin/sh\n", 0o644), "chmod 755"),
+                              ("directory", lambda p: os.makedirs(t.at(p)), "it is no file"),
+                              ("return", lambda p: t.write(p, "#!/bin/sh\r\n", 0o755), "carriage return"),
+                              ("text", lambda p: t.write(p, "echo hello\n", 0o755), "no interpreter")):
+        root = sample(t, name)
+        make(name + "/.post-install")
+        done = t.must("fussy-pack", "-u", "-r", root)
+        check(".post-install will fail on every device" in done.err and words in done.err, (name, done.err))
+    t.write("fine/.pre-install", "#!/bin/sh\n", 0o755)
+    equal(t.must("fussy-pack", "-u", "-r", sample(t, "fine")).err.count("will fail"), 0)
+
+
+@sentence("a key ring that anybody may write to is a warning")
+def _(t):
+    shutil.copytree(Keys.get().device, t.at("ring"), ignore=shutil.ignore_patterns("S.*"))
+    argv = ["fussy-install", "-k", t.at("ring"), "-t", target(t), signed(t, sample(t))]
+    check("anybody may write" not in t.must(*argv).err)
+    os.chmod(t.at("ring"), 0o777)
+    check("anybody may write to " + t.at("ring") in t.must(*argv).err)
 
 
 # ---- fussy-inspect -----------------------------------------------------------------------------------------------------
@@ -880,7 +952,8 @@ def _(t):
         running.send_signal(number)
         last = [json.loads(line) for line in running.stdout][-1]
         running.stdout.close()
-        equal((running.wait(30), last["code"], last["cause"]), (3, "reverted", "cancelled"), last)
+        equal((running.wait(30), last["code"], last["version"], last["live"]), (2, "cancelled", "firmware-2", "firmware-1"), last)
+        equal(sorted(os.listdir(target(t))), [".fussy", "current", "firmware-1"])
         equal(os.readlink(t.at("target", "current")), "firmware-1")
         for line in children.splitlines():
             check(not os.path.exists(f"/proc/{line.split()[0]}"), f"{line} still runs")

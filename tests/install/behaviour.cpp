@@ -507,6 +507,56 @@ TEST_CASE("a caller who asks to stop gets the target as it was") {
   }
 }
 
+TEST_CASE("a caller who asks to stop while a hook runs gets the version before back, and nothing of the new one") {
+  device d;
+  d.install(good("1"));
+  for (const std::string hook : {".pre-install", ".post-install"}) {
+    CAPTURE(hook);
+    const fs::path slow = vendor::of_all_tests().package("app-slow", {{hook + "!", "#!/bin/sh\nexec sleep 1000\n"}});
+    std::stop_source stop;
+    install::options how = d.how();
+    how.stop = stop.get_token();
+    how.progress = [&](const progress& p) {
+      if (p.at == (hook == ".pre-install" ? phase::pre_install : phase::post_install)) stop.request_stop();
+    };
+    const fussy::error e = failure_of([&] { install::install(slow, how); });
+    CHECK(e.code() == errc::cancelled);
+    CHECK(e.cause() == errc::cancelled);
+    CHECK(e.parts().version == "app-slow");
+    CHECK(e.parts().live == "app-1");
+    CHECK(e.parts().remedy == "app-1 is live again; install it again when it suits");
+    CHECK(d.current() == "app-1");
+    CHECK_FALSE(d.has("app-slow"));
+    CHECK(install::status(d.target()).failed.empty());
+    CHECK(d.litter().empty());
+  }
+}
+
+TEST_CASE("a caller who asks to stop the hook of a first install is told that there is nothing to go back to") {
+  device d;
+  const fs::path slow = vendor::of_all_tests().package("app", {{".post-install!", "#!/bin/sh\nexec sleep 1000\n"}});
+  std::stop_source stop;
+  install::options how = d.how();
+  how.stop = stop.get_token();
+  how.progress = [&](const progress& p) {
+    if (p.at == phase::post_install) stop.request_stop();
+  };
+  const fussy::error e = failure_of([&] { install::install(slow, how); });
+  CHECK(e.code() == errc::unrecoverable);
+  CHECK(e.cause() == errc::cancelled);
+  CHECK(d.current() == "app");
+  CHECK(d.litter().empty());
+}
+
+TEST_CASE("the error of a version that failed names it, and what is live instead") {
+  device d;
+  d.install(good("1"));
+  const fussy::error e = failure_of([&] { d.install(failing("2", 0, 1)); });
+  CHECK(e.code() == errc::reverted);
+  CHECK(e.parts().version == "app-2");
+  CHECK(e.parts().live == "app-1");
+}
+
 TEST_CASE("a progress sink that throws cancels the install, nothing is left") {
   device d;
   d.install(good("1"));

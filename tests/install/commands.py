@@ -303,8 +303,15 @@ def _(t):
         equal(modes, {"": 0o555, "d": 0o500, "d/f": 0o400, "setuid": 0o755})
         equal(os.stat(t.at("target", name, "d/f")).st_uid, 65534)
     check(os.path.samefile(t.at("target/v-2/d/f"), t.at("target/v-3/d/f")), "not shared")
+    os.chown(os.path.join(t.target, ".fussy"), 0, 0)
+    done = as_nobody(t, "fussy-status")
+    check(re.search(r"previous +not known", done.out) and re.search(r"in flight +not known", done.out), done)
+    told = json.loads(as_nobody(t, "fussy-status", "--json").out)
+    equal((told["private"], told["journal_damaged"], told["current"]), (False, None, "v-3"))
+    os.chown(os.path.join(t.target, ".fussy"), 65534, 65534)
+    equal(json.loads(as_nobody(t, "fussy-status", "--json").out)["private"], True)
     done = as_nobody(t, "fussy-clean")
-    equal((done.code, done.err), (0, ""))
+    equal((done.code, done.err), (0, "removed v-1\nremoved v-2\n"))
     equal(sorted(os.listdir(t.target)), [".fussy", "current", "v-3"])
 
 
@@ -339,12 +346,12 @@ def _(t):
 
 
 def needed_of_file(t, package):
-    """@return (MB, inodes) that a refusal says are needed, of a package that is a file and fills the target"""
+    """@return (MiB, inodes) that a refusal says are needed, of a package that is a file and fills the target"""
     done = t.install(package)
     quiet(done, 2)
-    said = re.search(r"needed: (\d+) MB and (\d+) inodes, free: (\d+) MB and (\d+) inodes", done.err)
+    said = re.search(r"needed: ([\d.]+) MiB and (\d+) inodes, free: [\d.]+ MiB and (\d+) inodes", done.err)
     check(said, done.err)
-    return int(said.group(1)), int(said.group(2))
+    return float(said.group(1)), int(said.group(2))
 
 
 @sentence("space that does not look tight runs out all the same: how much was needed is said then")
@@ -356,8 +363,8 @@ def _(t):
         with Mounted(t, options):
             t.must_install(simple(t))
             before = snapshot(t.target)
-            megabytes, inodes = needed_of_file(t, package)
-            check(needs[0] <= megabytes <= needs[1] and needs[2] <= inodes <= needs[3], f"{megabytes} MB, {inodes} inodes")
+            mebibytes, inodes = needed_of_file(t, package)
+            check(needs[0] <= mebibytes <= needs[1] and needs[2] <= inodes <= needs[3], f"{mebibytes} MiB, {inodes} inodes")
             equal(t.litter(), [])
             equal(snapshot(t.target).keys(), before.keys())
 

@@ -110,7 +110,8 @@ public:
     }
     for (const auto& entry : fs::directory_iterator(target() / ".fussy")) {
       const std::string name = entry.path().filename().string();
-      if (name == "lock" || name == "previous" || name == "failed" || (name == "staging" && fs::is_empty(entry.path()))) continue;
+      if (name == "lock" || name == "previous" || name == "failed" || (name == "staging" && fs::is_empty(entry.path())))
+        continue;
       return "left .fussy/" + name;
     }
     return {};

@@ -322,6 +322,33 @@ TEST_CASE("clean --keep N keeps the versions that were installed last, besides t
   CHECK(install::clean(d.how(), 9).empty());
 }
 
+TEST_CASE("clean --keep keeps the way back first, and never what failed") {
+  device d;
+  for (const std::string label : {"0", "1"}) d.install(package(label));
+  CHECK(end_of([&] { d.install(failing_package()); }).code == errc::reverted);
+  d.install(package("2"));
+  install::install_bytes(package("1"), d.how());  // app-1-1: newer than what was live before
+  CHECK(install::status(d.target()).previous == "app-1");
+  SUBCASE("one: what was live before") {
+    CHECK(install::clean(d.how(), 1) == std::vector<std::string>{"app-0", "app-1-1", "app-bad"});
+    install::enable("app-1", d.how());
+    CHECK(d.current() == "app-1");
+  }
+  SUBCASE("two: and the newest") {
+    CHECK(install::dry_run_clean(d.how(), 2).versions == std::vector<std::string>{"app-0", "app-bad"});
+    CHECK(install::clean(d.how(), 2) == std::vector<std::string>{"app-0", "app-bad"});
+  }
+}
+
+TEST_CASE("enabling what is live already leaves the way back as it was") {
+  device d;
+  for (const std::string label : {"1", "2"}) d.install(package(label));
+  install::enable("app-2", d.how());
+  CHECK(install::status(d.target()).previous == "app-1");
+  install::enable("app-1", d.how());
+  CHECK(install::status(d.target()).previous == "app-2");
+}
+
 TEST_CASE("gotcha: an old version whose application writes into it does not count as new for that") {
   device d;
   struct statx born {};

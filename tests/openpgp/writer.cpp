@@ -248,7 +248,20 @@ TEST_CASE("without a name the ring's first usable secret key signs, with a passp
   for (int i = 0; i < 2; ++i)
     CHECK(read_back(made("x", keys, {}), keys).proof.signers().at(0).key.hex() == fingerprint);
   CHECK(asked == 1);
-  CHECK(code_of([&] { made("x", home.keys(), {}); }) == errc::no_secret_key);
+  CHECK(code_of([&] { made("x", home.keys(), {}); }) == errc::bad_passphrase);
+}
+
+TEST_CASE("a key without its passphrase is not replaced by another one that lies open: nobody would know who signed") {
+  const test::gnupg home;
+  home.output({"--passphrase", "secret", "--quick-gen-key", "working@example.org", "ed25519", "sign", "0"});
+  home.output({"--passphrase", "", "--quick-gen-key", "reserve@example.org", "ed25519", "sign", "0"});
+  keyring::options wrong;
+  wrong.passphrase = [](const openpgp::fingerprint&) { return std::optional<std::string>("wrong"); };
+  for (const keyring& keys : {home.keys(), keyring::load(home.home(), wrong)}) {
+    CHECK(code_of([&] { made("x", keys, {}); }) == errc::bad_passphrase);
+    CHECK(code_of([&] { made("x", keys, {.signers = {"example.org"}}); }) == errc::bad_passphrase);
+    CHECK(code_of([&] { made("x", keys, {.signers = {"reserve@example.org"}}); }) == errc::success);
+  }
 }
 
 TEST_CASE("a further signature is added to a finished package, whose content and signatures stay as they are") {

@@ -38,7 +38,7 @@ struct transaction_options {
   log_sink log{};
   progress_sink progress{};
   std::stop_token
-      stop{};  ///< looked at between steps and by hooks, until the new version is live; never while going back
+      stop{};  ///< obeyed between steps and by hooks, until .post-install is through; never while going back
 };
 
 template <store Store>
@@ -95,6 +95,7 @@ public:
       if (record.at != step::restoring) start_restoring(record);
       record.restoring = candidate;
       if (!enable_again(record)) continue;
+      discard_failed(record);
       target_.note_failed(record.version);
       for (int tries = 0; tries < 2; ++tries)
         if (target_.warn_on_failure("cannot clear the journal", [&] { target_.clear_journal(); })) break;
@@ -114,6 +115,13 @@ public:
     parts.cause = cause.cause();
     parts.what = "cannot enable " + target_.path_of(record.version);
     parts.why = cause.what();
+    parts.version = record.version;
+    parts.live = restored.value_or("");
+    if (restored && cause.cause() == errc::cancelled) {
+      parts.why = "the caller asked to stop";
+      parts.remedy = *restored + " is live again; install it again when it suits";
+      return error(errc::cancelled, std::move(parts));
+    }
     if (restored) {
       parts.remedy = *restored + " is live again; correct the package and install it again";
       return error(errc::reverted, std::move(parts));
@@ -132,7 +140,7 @@ private:
   }
 
   void start_restoring(journal_record& record) {
-    record.discard = record.published && target_.current() != record.version;
+    record.discard = record.discard || (record.published && target_.current() != record.version);
     record.at = step::restoring;
     record.attempt = 0;
   }

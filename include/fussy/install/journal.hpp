@@ -46,7 +46,7 @@ struct journal_record {
   std::string restoring{};  ///< in `restoring`: the version that is being enabled again
   bool published = false;   ///< this transaction made `version`: it is removed when it never became live
   bool hooks = false;       ///< a hook of `version` has begun: undoing it re-enables `previous`
-  bool discard = false;     ///< in `restoring`: `version` is to be removed
+  bool discard = false;     ///< in `restoring`: `version` is to be removed once it is not live
   int attempt = 0;          ///< how often recovery has taken this step already
 
   bool operator==(const journal_record&) const = default;

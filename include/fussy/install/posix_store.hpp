@@ -28,7 +28,12 @@ struct open_options {
 };
 
 /// The absolute path a target is known by, without a slash at its end; links in it are kept as they are.
+/// @throws usage  it is empty
 inline std::string target_path(const std::filesystem::path& target) {
+  if (target.empty())
+    throw error(
+        errc::usage,
+        {.what = "cannot use the target", .why = "its name is empty", .remedy = "name the directory of versions"});
   std::string path = std::filesystem::absolute(target).lexically_normal().string();
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;
@@ -140,8 +145,8 @@ inline std::optional<std::string> version_behind(int target, const std::string& 
   return std::nullopt;
 }
 
-/// Why the `.fussy` of an open target is of no use to a command that changes the target: it, or what is in it, is not of
-/// the type that we make. Nothing where all is well, or where there is none yet.
+/// Why the `.fussy` of an open target is of no use to a command that changes the target: it, or what is in it, is not
+/// of the type that we make. Nothing where all is well, or where there is none yet.
 inline std::optional<error> private_hindrance(int target, const std::string& path) {
   const auto refusal = [&](const std::string& name, const char* why) {
     return error(errc::target_unusable, {.what = "cannot use " + path + "/" + name,

@@ -10,11 +10,11 @@ namespace fussy::install {
 
 /// What recovery found and did.
 enum class recovered {
-  nothing,        ///< no transaction was in flight; litter may have been removed
-  undone,         ///< the new version had not begun to live: removed
-  finished,       ///< the new version was live: its .post-install was run (again) and it stays
-  restored,       ///< the new version failed or crashed twice: another one is live again
-  unrecoverable,  ///< the new version failed or crashed twice, and so did what was there to go back to
+  nothing,   ///< no transaction was in flight; litter may have been removed
+  undone,    ///< no hook of the new version had begun: removed
+  finished,  ///< the new version was live: its .post-install was run (again) and it stays
+  restored,  ///< the new version was cut off in its .pre-install, failed, or crashed twice: another one is live again
+  unrecoverable,  ///< as before, but what was there to go back to failed, too
   migrated,       ///< a real directory `current` has become `failsafe`
 };
 
@@ -39,6 +39,7 @@ constexpr const char* name(recovered r) noexcept {
 struct recovery {
   recovered what = recovered::nothing;
   std::string version{};  ///< the version of the transaction that was in flight
+  std::string live{};     ///< what is live now; asked only where something was in flight
 };
 
 /// The one-time step of a device whose `current` is a real directory: it becomes `failsafe`, and `current` a link to
@@ -148,7 +149,9 @@ recovery recover(basic_target<Store>& target, const transaction_options& options
             .hooks = options.hooks, .log = options.log, .progress = options.progress, .stop = {}};
         result.what = detail::recover_version(target, patient, *record);
       }
-      target.say(log_level::info, std::string("recovered: ") + name(result.what));
+      result.live = target.current().value_or("");
+      target.say(log_level::info, std::string("recovered: ") + name(result.what) + ", live is " +
+                                      (result.live.empty() ? "nothing" : result.live));
     } else {
       detail::recover_without_journal(target);
     }

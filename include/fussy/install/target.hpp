@@ -140,9 +140,9 @@ public:
     }
   }
 
-  /// The versions that a clean removes, by name: all but `current`, failsafe and what it leads to, and the `keep` that
-  /// were published last. What is hidden stays. @param newest_first orders names, the newest first; asked only where
-  /// `keep` is not 0.
+  /// The versions that a clean removes, by name: all but `current`, failsafe and what it leads to, and `keep` more: the
+  /// one that was live before, then those that were published last, but none that failed. What is hidden stays.
+  /// @param newest_first orders names, the newest first; asked only where `keep` is not 0.
   template <class NewestFirst>
   std::vector<std::string> superfluous(std::size_t keep, NewestFirst&& newest_first) {
     const auto live = current();
@@ -162,6 +162,9 @@ public:
       for (const std::string& name : others)
         if (store_.type(store_.root(), name) == entry_type::directory) versions.push_back(name);
       newest_first(versions);
+      std::erase(versions, noted(failed_link));
+      std::stable_partition(versions.begin(), versions.end(),
+                            [before = noted(previous_link)](const std::string& name) { return name == before; });
       versions.resize(std::min(keep, versions.size()));
       std::erase_if(others, [&](const std::string& name) {
         return std::find(versions.begin(), versions.end(), name) != versions.end();
@@ -176,6 +179,13 @@ protected:
   log_sink log_;
 
 private:
+  /// What a link in `.fussy/` says for people; empty where there is none.
+  std::string noted(const std::string& link) {
+    if (store_.type(store_.root(), private_name) != entry_type::directory) return {};
+    directory ours = store_.open(store_.root(), private_name);
+    return store_.type(ours, link) == entry_type::link ? store_.read_link(ours, link) : std::string();
+  }
+
   /// Where `current` or failsafe dangle to this name, publishing it would be enabling it.
   bool is_awaited(const std::string& name) {
     for (std::string at : {current_name, failsafe_name}) {
@@ -239,9 +249,10 @@ public:
 
   /// The same after a version was enabled with success; what was live before is remembered.
   void conclude() {
-    if (store_.type(ours_, back_link) == entry_type::link)
+    const auto live = current();
+    if (store_.type(ours_, back_link) == entry_type::link && store_.read_link(ours_, back_link) != live)
       store_.rename(ours_, back_link, ours_, previous_link, rename_mode::replace);
-    if (const auto live = current()) forget_failed({*live});
+    if (live) forget_failed({*live});
     clear_journal();
   }
 

@@ -119,6 +119,7 @@ public:
 
   /// Makes a version live: of this transaction, or one that is in the target already.
   /// @throws reverted       it failed, what was live before (or failsafe) is live again
+  /// @throws cancelled      a hook was to end: what was live before is live again, and what was published is gone
   /// @throws unrecoverable  it failed, and there was no way back
   /// @throws others         it could not even begin; nothing has changed
   void enable(const std::string& version) {
@@ -183,6 +184,7 @@ private:
     target_.say(log_level::error, cause.what());
     std::optional<std::string> live;
     bool begun = true;
+    if (cause.cause() == errc::cancelled) record_.discard = record_.published;  // nothing was wrong with it to look at
     for (int tries = 0; tries < 2; ++tries) {  // once more, where the system refused once; then it is recovery's
       try {
         begun = way.has_begun(record_);
