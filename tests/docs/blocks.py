@@ -40,7 +40,7 @@ def installed():
     value = {option["name"]: option["value"] for option in options}
     space = Workspace()
     subprocess.run(
-        ["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet"],
+        ["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--strip"],  # as the README prints it
         check=True, capture_output=True, env=dict(os.environ, DESTDIR=space.at("root")),
     )  # fmt: skip
     return space, value["prefix"], os.path.join(value["prefix"], value["libdir"])
