@@ -15,8 +15,7 @@ namespace {
                                   .remedy = "export the key with gpg and import it again"});
 }
 
-// ---- The extended format: lines `Name: value`, folded
-// ----------------------------------------------------------------
+// ---- The extended format: lines `Name: value`, folded ---------------------------------------------------------------
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
@@ -50,8 +49,7 @@ secret_vector value_of_key(std::string_view text) {
   return value;
 }
 
-// ---- Values
-// ----------------------------------------------------------------------------------------------------------
+// ---- Values ---------------------------------------------------------------------------------------------------------
 
 /// (rsa …), (dsa …), (elg …) or (ecc …).
 const sexp& algorithm_list(const agent_key& file) { return file.expression.at(1); }
@@ -97,8 +95,7 @@ secret_key with_values(const public_key& key, const sexp& list) {
   return secret;
 }
 
-// ---- Protection
-// ------------------------------------------------------------------------------------------------------
+// ---- Protection -----------------------------------------------------------------------------------------------------
 
 [[noreturn]] void cannot_open(const public_key& key, const char* why) {
   throw error(
@@ -174,8 +171,7 @@ secret_key open_cbc(const public_key& key, const sexp& algorithm, const sexp& pr
   }
 }
 
-// ---- openpgp-native: a secret key packet in other words
-// --------------------------------------------------------------
+// ---- openpgp-native: a secret key packet in other words -------------------------------------------------------------
 
 struct native_key {
   const sexp& skey;        ///< (skey _ P1 … e PN)

@@ -95,8 +95,7 @@ std::string end_lines(std::string_view label, std::uint32_t crc) {
 
 }  // namespace
 
-// ---- In memory
-// -------------------------------------------------------------------------------------------------------
+// ---- In memory ------------------------------------------------------------------------------------------------------
 
 bool has_armor(std::string_view text) noexcept {
   constexpr std::string_view mark = "-----BEGIN PGP ";
@@ -142,8 +141,7 @@ std::string encode_armor(std::string_view label, byte_view octets) {
   return text.append(end_lines(label, crc24(crc_start, octets)));
 }
 
-// ---- Over a stream
-// ---------------------------------------------------------------------------------------------------
+// ---- Over a stream --------------------------------------------------------------------------------------------------
 
 std::size_t armor_reader::read(byte_span room) {
   if (!begun_) {
@@ -319,8 +317,7 @@ void armor_reader::read_end_line() {
   }
 }
 
-// ---- Writing
-// ---------------------------------------------------------------------------------------------------------
+// ---- Writing --------------------------------------------------------------------------------------------------------
 
 armor_writer::armor_writer(any_writer to, std::string_view label) : to_(std::move(to)), label_(label), crc_(crc_start) {
   to_.write(as_bytes(std::string(begin_mark).append(label_).append(dashes).append("\n\n")));

@@ -24,8 +24,7 @@ inline constexpr std::string_view signature = "PGP SIGNATURE";
 inline constexpr std::string_view signed_text = "PGP SIGNED MESSAGE";  ///< clear-signed: text, then a signature block
 }  // namespace armor_label
 
-// ---- In memory
-// -------------------------------------------------------------------------------------------------------
+// ---- In memory ------------------------------------------------------------------------------------------------------
 
 struct armor_block {
   std::string label;   ///< armor_label::…, as it is written there
@@ -44,8 +43,7 @@ bool has_armor(std::string_view text) noexcept;
 /// One block: 64 columns, LF, with checksum (GnuPG 2.2 takes its absence badly), no header.
 std::string encode_armor(std::string_view label, byte_view octets);
 
-// ---- Over a stream
-// ---------------------------------------------------------------------------------------------------
+// ---- Over a stream --------------------------------------------------------------------------------------------------
 
 /// Decodes the one block of a stream. A `reader`. In front of the block there may be text of up to `max_preamble`
 /// octets; behind it only white space. (message_reader comes here only when the first octet of all is ASCII.)

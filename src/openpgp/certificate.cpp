@@ -91,8 +91,7 @@ std::string date_text(time_point t) {
   return text;
 }
 
-// ---- User IDs and the primary key
-// ------------------------------------------------------------------------------------
+// ---- User IDs and the primary key -----------------------------------------------------------------------------------
 
 const signature* certificate::certification(const user_id_part& part, const judgement& by) const {
   return current(part, by);
@@ -165,8 +164,7 @@ verdict_on_key certificate::self_signed(const judgement& by) const {
                         "self-signature");
 }
 
-// ---- Questions
-// -------------------------------------------------------------------------------------------------------
+// ---- Questions ------------------------------------------------------------------------------------------------------
 
 verdict_on_key certificate::bound(const key_part& subkey, const judgement& by) const {
   return current(subkey, by) != nullptr ? verdict_on_key{} : nothing_counts(subkey, by, "binding signature");

@@ -128,8 +128,7 @@ struct certificate_drafts::impl {
                                       const std::vector<foreign_revocation>& foreign);
 };
 
-// ---- Verifying
-// -------------------------------------------------------------------------------------------------------
+// ---- Verifying ------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -219,8 +218,7 @@ void certificate_drafts::impl::ask_designated_revokers(std::vector<certificate>&
   }
 }
 
-// ---- The class
-// -------------------------------------------------------------------------------------------------------
+// ---- The class ------------------------------------------------------------------------------------------------------
 
 certificate_drafts::certificate_drafts() : impl_(std::make_unique<impl>()) {}
 certificate_drafts::certificate_drafts(certificate_drafts&&) noexcept = default;

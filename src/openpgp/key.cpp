@@ -182,8 +182,7 @@ byte_vector public_key::hashed() const {
   return out;
 }
 
-// ---- Fingerprints
-// ----------------------------------------------------------------------------------------------------
+// ---- Fingerprints ---------------------------------------------------------------------------------------------------
 
 std::optional<fingerprint> fingerprint::parse(std::string_view text) {
   if (text.starts_with("0x") || text.starts_with("0X")) text.remove_prefix(2);

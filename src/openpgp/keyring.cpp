@@ -14,8 +14,7 @@ keyring keyring::load(const std::filesystem::path& path, const options& opts) {
   return keyring(keyring_loader(opts).load(path));
 }
 
-// ---- Time
-// ------------------------------------------------------------------------------------------------------------
+// ---- Time -----------------------------------------------------------------------------------------------------------
 
 time_point keyring::state::now(const policy& rules) const {
   if (rules.now) return *rules.now;
@@ -25,8 +24,7 @@ time_point keyring::state::now(const policy& rules) const {
   return now;
 }
 
-// ---- Signers
-// ---------------------------------------------------------------------------------------------------------
+// ---- Signers --------------------------------------------------------------------------------------------------------
 
 void keyring::state::index() {
   for (const certificate& cert : certificates)
@@ -73,8 +71,7 @@ verdict_on_key keyring::state::counts(const key_ref& key, const signature& sig, 
   return {};
 }
 
-// ---- Secret keys
-// -----------------------------------------------------------------------------------------------------
+// ---- Secret keys ----------------------------------------------------------------------------------------------------
 
 std::vector<const locked_secret*> keyring::state::recipients(const openpgp::fingerprint* fingerprint, key_id id,
                                                              public_key_algorithm algorithm) const {
@@ -95,8 +92,7 @@ const locked_secret* keyring::state::secret_of(const public_key& key) const {
   return nullptr;
 }
 
-// ---- Names
-// -----------------------------------------------------------------------------------------------------------
+// ---- Names ----------------------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -225,8 +225,7 @@ void keyring_loader::add_block(byte_view packets, const std::string& name, bool 
   keys_without_anchor_ |= any_key && !anchors;
 }
 
-// ---- Secret keys of gpg-agent
-// ----------------------------------------------------------------------------------------
+// ---- Secret keys of gpg-agent ---------------------------------------------------------------------------------------
 
 void keyring_loader::load_agent_keys(const fs::path& directory) {
   std::error_code problem;

@@ -97,8 +97,7 @@ std::string describe(packet_type type) {
   return "packet of unknown type " + std::to_string(static_cast<unsigned>(type));
 }
 
-// ---- In memory
-// -------------------------------------------------------------------------------------------------------
+// ---- In memory ------------------------------------------------------------------------------------------------------
 
 std::optional<packet> packet_sequence::next() {
   if (rest_.empty()) return std::nullopt;
@@ -132,8 +131,7 @@ std::optional<packet> packet_sequence::next() {
   return packet{type_of(from[0]), from.subspan(header, size), from.first(header + size)};
 }
 
-// ---- Over a stream
-// ---------------------------------------------------------------------------------------------------
+// ---- Over a stream --------------------------------------------------------------------------------------------------
 
 buffered_reader::buffered_reader(any_reader source, std::size_t capacity)
     : source_(std::move(source)), capacity_(capacity), buffer_(std::make_unique_for_overwrite<std::byte[]>(capacity)) {}
@@ -274,8 +272,7 @@ std::uint64_t packet_reader::skip_body(std::uint64_t max) {
   return total;
 }
 
-// ---- Writing
-// ---------------------------------------------------------------------------------------------------------
+// ---- Writing --------------------------------------------------------------------------------------------------------
 
 namespace {
 

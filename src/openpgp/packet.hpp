@@ -56,8 +56,7 @@ constexpr bool may_be_partial(packet_type type) noexcept {
   }
 }
 
-// ---- In memory
-// -------------------------------------------------------------------------------------------------------
+// ---- In memory ------------------------------------------------------------------------------------------------------
 
 /// A packet in memory that somebody else owns.
 struct packet {
@@ -83,8 +82,7 @@ private:
   byte_view block_, rest_;
 };
 
-// ---- Over a stream
-// ---------------------------------------------------------------------------------------------------
+// ---- Over a stream --------------------------------------------------------------------------------------------------
 
 /// A reader that can be looked into before it is read from. Large reads do not pass through its buffer.
 class buffered_reader {
@@ -146,8 +144,7 @@ private:
   bool partial_ = false, indeterminate_ = false;
 };
 
-// ---- Writing
-// ---------------------------------------------------------------------------------------------------------
+// ---- Writing --------------------------------------------------------------------------------------------------------
 
 /// Appends a header of the new format for a body of `size` octets, in its shortest form.
 void append_packet_header(byte_vector& out, packet_type type, std::uint32_t size);

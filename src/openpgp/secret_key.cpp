@@ -6,8 +6,7 @@
 
 namespace fussy::openpgp {
 
-// ---- Values
-// ----------------------------------------------------------------------------------------------------------
+// ---- Values ---------------------------------------------------------------------------------------------------------
 
 secret_vector native_from_number(byte_view big_endian, std::size_t octets, bool reverse) {
   secret_vector out = padded<secret_vector>(big_endian, octets);
@@ -54,8 +53,7 @@ void check_secret_values(const public_key& key, const std::vector<secret_vector>
                                       .remedy = "export it again"});
 }
 
-// ---- Protection
-// ------------------------------------------------------------------------------------------------------
+// ---- Protection -----------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -187,8 +185,7 @@ std::shared_ptr<const locked_secret> parse_secret_key(byte_view packet_body, uns
   return std::make_shared<locked_secret>(std::move(key), std::move(opener), is_protected, where);
 }
 
-// ---- Locked keys
-// -----------------------------------------------------------------------------------------------------
+// ---- Locked keys ----------------------------------------------------------------------------------------------------
 
 locked_secret::locked_secret(public_key key, opener open, bool is_protected, std::string where)
     : key_(std::move(key)), open_(std::move(open)), protected_(is_protected), where_(std::move(where)) {}

@@ -28,8 +28,7 @@ unsigned checksum(byte_view octets) {
   return sum & 0xffff;
 }
 
-// ---- What is encrypted: [cipher] key checksum
-// ------------------------------------------------------------------------
+// ---- What is encrypted: [cipher] key checksum -----------------------------------------------------------------------
 
 secret_vector encode(unsigned version, const session_key& session) {
   secret_vector m;
@@ -53,8 +52,7 @@ std::optional<session_key> decode(unsigned version, byte_view m) {
   return session;
 }
 
-// ---- RSA and ElGamal
-// -------------------------------------------------------------------------------------------------
+// ---- RSA and ElGamal ------------------------------------------------------------------------------------------------
 
 std::optional<session_key> decrypt_with_pkcs1(const secret_key& secret, unsigned version, byte_view ciphertext) {
   const auto key = seam::load(secret);
@@ -86,8 +84,7 @@ std::vector<std::uint8_t> encrypt_with_pkcs1(const public_key& recipient, unsign
   return encryptor.encrypt(as_uint8(m), m.size(), seam::random());
 }
 
-// ---- ECDH (RFC 6637, RFC 9580 section 11.5)
-// --------------------------------------------------------------------------
+// ---- ECDH (RFC 6637, RFC 9580 section 11.5) -------------------------------------------------------------------------
 
 /// The key that wraps: one block of a digest over counter, shared secret and who it is for.
 secret_vector ecdh_kek(const public_key& recipient, byte_view shared) {
@@ -156,8 +153,7 @@ byte_vector encrypt_ecdh(const public_key& recipient, unsigned version, const se
   return fields;
 }
 
-// ---- X25519 and X448 (RFC 9580 sections 5.1.6 and 5.1.7)
-// -------------------------------------------------------------
+// ---- X25519 and X448 (RFC 9580 sections 5.1.6 and 5.1.7) ------------------------------------------------------------
 
 struct x_parameters {
   std::size_t octets;  ///< of a public value

@@ -284,8 +284,7 @@ std::string signature::issuer_text() const {
   return issuer ? key_id_hex(*issuer) : "nobody";
 }
 
-// ---- Checking
-// --------------------------------------------------------------------------------------------------------
+// ---- Checking -------------------------------------------------------------------------------------------------------
 
 hash_context begin_hash(const signature& sig) {
   hash_context context(sig.hash);
@@ -360,8 +359,7 @@ bool verifies_user_id(const signature& sig, const public_key& signer, const publ
   return verifies(sig, signer, context);
 }
 
-// ---- Making
-// ----------------------------------------------------------------------------------------------------------
+// ---- Making ---------------------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -105,8 +105,7 @@ private:
   const char* what_;
 };
 
-// ---- Writing: everything appends to a vector
-// -------------------------------------------------------------------------
+// ---- Writing: everything appends to a vector ------------------------------------------------------------------------
 
 template <class Vector>
 void put(Vector& out, byte_view bytes) {
