@@ -3,6 +3,7 @@
 
 #include <fussy/install.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <utility>
@@ -94,7 +95,8 @@ public:
 
 private:
   static std::chrono::milliseconds milliseconds(double seconds) {
-    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+    constexpr double a_year = 366 * 86400.0;  // as good as for ever, and no clock overflows
+    return std::chrono::milliseconds(static_cast<std::int64_t>(std::min(seconds, a_year) * 1000));
   }
 
   reporting reporting_;

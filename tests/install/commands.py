@@ -318,21 +318,26 @@ def _(t):
 # ---- Full --------------------------------------------------------------------------------------------------------------
 
 
+def fills(t, package, *more_words):
+    """A package that the target has no room for: refused, and all is as before."""
+    t.must_install(simple(t))
+    before = snapshot(t.target)
+    for command in ("fussy-install", "fussy-install-bytes", "stream"):
+        with open(package, "rb") as f:
+            done = t.install("-", stdin=f.read()) if command == "stream" else t.install(package, command=command)
+        quiet(done, 2)
+        for words in ("needed", "free", "inodes", "fussy-clean", *more_words):
+            check(words in done.err, f"{command}: {done.err}")
+        after = snapshot(t.target)
+        equal(after.keys(), before.keys(), command)
+        equal({k: v for k, v in after.items() if not k.startswith(".fussy")},
+              {k: v for k, v in before.items() if not k.startswith(".fussy")}, command)
+    t.must_install(simple(t, "app-2"))  # what is small enough still goes in
+
+
 def full(t, options, package):
     with Mounted(t, options):
-        t.must_install(simple(t))
-        before = snapshot(t.target)
-        for command in ("fussy-install", "fussy-install-bytes", "stream"):
-            with open(package, "rb") as f:
-                done = t.install("-", stdin=f.read()) if command == "stream" else t.install(package, command=command)
-            quiet(done, 2)
-            for words in ("needed", "free", "inodes", "fussy-clean"):
-                check(words in done.err, f"{command}: {done.err}")
-            after = snapshot(t.target)
-            equal(after.keys(), before.keys(), command)
-            equal({k: v for k, v in after.items() if not k.startswith(".fussy")},
-                  {k: v for k, v in before.items() if not k.startswith(".fussy")}, command)
-        t.must_install(simple(t, "app-2"))  # what is small enough still goes in
+        fills(t, package)
 
 
 @sentence("bytes run out: status 2, how much was needed and is free, no residue, the running version untouched")
@@ -343,6 +348,21 @@ def _(t):
 @sentence("inodes run out: the same")
 def _(t):
     full(t, "size=64m,nr_inodes=60", t.package("many", {f"d{i % 5}/{i}": "x" for i in range(200)}, name="many.gpg"))
+
+
+@sentence("the quota of a subvolume runs out (EDQUOT) where the file system has room: the same")
+def _(t):
+    if not available("btrfs"):
+        raise Skipped("needs root, loop devices, and mkfs.btrfs")
+    disk = Disk(t, "btrfs")
+    try:
+        t.target = os.path.join(disk.where, "target")
+        for step in (["quota", "enable", disk.where], ["subvolume", "create", t.target], ["qgroup", "limit", "12M", t.target]):
+            if subprocess.run(["btrfs", *step], capture_output=True).returncode:
+                raise Skipped("this btrfs has no quotas")
+        fills(t, t.package("big", {"large": os.urandom(24 << 20)}, name="big.gpg"), "Disk quota exceeded")
+    finally:
+        disk.close()
 
 
 def needed_of_file(t, package):

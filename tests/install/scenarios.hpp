@@ -63,7 +63,7 @@ inline std::string complete_version(const disk& d, int inode) {
 // ---- The hooks of a story -----------------------------------------------------------------------------------------------
 
 struct hooks {
-  std::set<std::string> failing{};   // "v2 .post-install": fails, however often it is run
+  std::set<std::string> failing{};   // "v2 .post-install": fails, however often it is run; "... cancelled": is ended
   std::set<std::string> crashing{};  // ... power fails, however often it is run
   std::vector<std::string> begun{};  // "v2 .post-install False"
   std::vector<std::string> done{};   // ... and came to a good end
@@ -76,6 +76,8 @@ struct hooks {
       begun.push_back(name + (call.recovery ? " True" : " False"));
       if (crashing.contains(name)) d.cut_at = d.operations;
       d.tick();
+      if (failing.contains(name + " cancelled") && !call.recovery)
+        throw error(errc::cancelled, {.what = call.hook + " was told to end"});
       if (failing.contains(name))
         throw error(errc::process_failed, {.what = call.hook + " failed", .output = "last words"});
       done.push_back(begun.back());
@@ -184,6 +186,22 @@ inline std::vector<story> all_stories() {
        .act = install_story("v2", true),
        .failing = {"v2 .post-install"},
        .outcome = errc::reverted,
+       .live = "v1",
+       .may_live = {"v1", "v2"},
+       .stays = {"v1", "failsafe"}},
+      {.title = "upgrade that is cancelled in its .pre-install",
+       .before = v1_live(true, true),
+       .act = install_story("v2", true),
+       .failing = {"v2 .pre-install cancelled"},
+       .outcome = errc::cancelled,
+       .live = "v1",
+       .may_live = {"v1"},
+       .stays = {"v1", "failsafe"}},
+      {.title = "upgrade that is cancelled in its .post-install",
+       .before = v1_live(true, true),
+       .act = install_story("v2", true),
+       .failing = {"v2 .post-install cancelled"},
+       .outcome = errc::cancelled,
        .live = "v1",
        .may_live = {"v1", "v2"},
        .stays = {"v1", "failsafe"}},

@@ -426,11 +426,36 @@ private:
       for (const std::string& entry : store_.list(d)) {
         if (remove_if_file(d, entry) || remove_if_empty(d, entry)) continue;
         store_.make_accessible(d, entry);
-        queue.push_back(fresh_name(staging));
-        store_.rename(d, entry, staging, queue.back(), rename_mode::replace);
+        const std::string moved = fresh_name(staging);
+        if (try_to_move(d, entry, staging, moved))
+          queue.push_back(moved);
+        else
+          remove_in_place(d, entry);
       }
       store_.remove_directory(staging, name);
     }
+  }
+
+  /// Where space or quota has run out a file system may refuse to rename (btrfs does), but not to remove.
+  bool try_to_move(directory& d, const std::string& entry, directory& staging, const std::string& name) {
+    try {
+      store_.rename(d, entry, staging, name, rename_mode::replace);
+      return true;
+    } catch (const error& e) {
+      if (e.code() == errc::no_space) return false;
+      throw;
+    }
+  }
+
+  /// A descriptor for each level, so only where nothing else helps.
+  void remove_in_place(directory& parent, const std::string& name) {
+    directory d = store_.open(parent, name);
+    for (const std::string& entry : store_.list(d)) {
+      if (remove_if_file(d, entry) || remove_if_empty(d, entry)) continue;
+      store_.make_accessible(d, entry);
+      remove_in_place(d, entry);
+    }
+    store_.remove_directory(parent, name);
   }
 
   /// A question less for each file: there are many of them, and few directories.
