@@ -278,7 +278,7 @@ FUSSY_API int32_t fussy_session_set_decrypt(fussy_session *session, int32_t yes)
  * is judged at the date of the signature. Default, or FUSSY_TIME_CLOCK: the latest of the system's clock, the newest
  * self-signature in the key ring, and the build of the library. */
 FUSSY_API int32_t fussy_session_set_time(fussy_session *session, int64_t seconds);
-#define FUSSY_TIME_CLOCK INT64_C(-1)
+#define FUSSY_TIME_CLOCK ((int64_t)-1)
 
 /* When content is unpacked, always into a private place and never visible before its proof. */
 #define FUSSY_UNPACK_AFTER_PROOF 0   /* a file is read twice: first for its proof. A stream is refused */

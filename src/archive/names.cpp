@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -103,7 +104,42 @@ leads where_link_leads(std::string_view path, std::string_view text) noexcept {
   return outside ? leads::outside : unclear ? leads::unclear : leads::inside;
 }
 
-bool link_leads_out(int root, const char* path) noexcept {
+bool link_leads_out_by_hand(int root, const char* path) {
+  std::vector<std::string> ahead, here;  // the parts still to go, the last one first; where we are, below the root
+  const auto go = [&](std::string_view text) {
+    std::vector<std::string> parts;
+    each_component(text, [&](std::string_view part) { parts.emplace_back(part); });
+    ahead.insert(ahead.end(), parts.rbegin(), parts.rend());
+  };
+  go(path);
+  for (int links = 0; !ahead.empty();) {
+    const std::string part = std::move(ahead.back());
+    ahead.pop_back();
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      if (here.empty()) return true;
+      here.pop_back();
+      continue;
+    }
+    here.push_back(part);
+    std::string at;
+    for (const std::string& name : here) at += (at.empty() ? "" : "/") + name;
+    struct stat st {};
+    if (fstatat(root, at.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT;  // dangling: leads nowhere
+    if (S_ISDIR(st.st_mode)) continue;
+    if (!S_ISLNK(st.st_mode) || ++links > 40) return false;  // the end; the kernel gives up, too
+    char text[4096];
+    const ssize_t length = readlinkat(root, at.c_str(), text, sizeof text);
+    if (length < 0) return true;
+    here.pop_back();
+    const std::string_view target(text, static_cast<std::size_t>(length));
+    if (target.starts_with('/')) return true;
+    go(target);
+  }
+  return false;
+}
+
+bool link_leads_out(int root, const char* path) {
   open_how how = {};
   how.flags = O_PATH | O_CLOEXEC;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
@@ -112,7 +148,8 @@ bool link_leads_out(int root, const char* path) noexcept {
   while (fd < 0 && (errno == EINTR || errno == EAGAIN));
   const int number = fd < 0 ? errno : 0;
   const unique_fd closed(static_cast<int>(fd));
-  return number == EXDEV || number == ENOSYS || number == EPERM;
+  if (number == ENOSYS || number == EPERM) return link_leads_out_by_hand(root, path);  // before Linux 5.6, or a sandbox
+  return number == EXDEV;
 }
 
 std::string printable(std::string_view name) {

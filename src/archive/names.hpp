@@ -31,9 +31,11 @@ enum class leads { inside, outside, unclear };
 /// front; `unclear` when one follows a name, which may be a link itself. An absolute text is judged by the caller.
 leads where_link_leads(std::string_view path, std::string_view text) noexcept;
 
-/// Whether the kernel, asked to stay beneath `root`, is led out by the link at `path`. Yes also where it cannot be
-/// asked (before Linux 5.6). Nothing is opened that could have an effect.
-bool link_leads_out(int root, const char* path) noexcept;
+/// Whether the link at `path` leads out of `root`, by whatever other links: asked of the kernel, or found out by hand
+/// where it cannot be asked (before Linux 5.6). Nothing is opened that could have an effect.
+bool link_leads_out(int root, const char* path);
+/// The same without asking. For a tree that nobody else changes meanwhile.
+bool link_leads_out_by_hand(int root, const char* path);
 
 /// For messages: control characters and bytes that are no UTF-8 as \xNN, not more than 200 octets.
 std::string printable(std::string_view name);

@@ -27,12 +27,36 @@ struct clock_says {
 
 }  // namespace
 
-extern "C" int clock_gettime(clockid_t which, timespec* out) noexcept {
+namespace {
+
+template <class Timespec>
+int gettime(long number, clockid_t which, Timespec* out) noexcept {
   const long long seconds = device_clock;
-  if (which != CLOCK_REALTIME || seconds == no_clock) return static_cast<int>(::syscall(SYS_clock_gettime, which, out));
-  *out = {static_cast<time_t>(seconds), 0};
+  if (which != CLOCK_REALTIME || seconds == no_clock) return static_cast<int>(::syscall(number, which, out));
+  *out = {};
+  out->tv_sec = static_cast<decltype(out->tv_sec)>(seconds);
   return 0;
 }
+
+}  // namespace
+
+#ifdef SYS_clock_gettime64
+// Here time_t has 64 bits and the function another name, but the standard library may be older.
+struct timespec_of_32_bits {
+  long tv_sec, tv_nsec;
+};
+extern "C" int clock_gettime_of_32_bits(clockid_t which, timespec_of_32_bits* out) noexcept __asm__("clock_gettime");
+int clock_gettime_of_32_bits(clockid_t which, timespec_of_32_bits* out) noexcept {
+  return gettime(SYS_clock_gettime, which, out);
+}
+extern "C" int clock_gettime(clockid_t which, timespec* out) noexcept {
+  return gettime(SYS_clock_gettime64, which, out);
+}
+#else
+extern "C" int clock_gettime(clockid_t which, timespec* out) noexcept {
+  return gettime(SYS_clock_gettime, which, out);
+}
+#endif
 
 TEST_SUITE_BEGIN("openpgp: a device without a clock");
 
