@@ -309,10 +309,10 @@ public:
       : session_(session), quit_(make_event()), stopped_(make_event()), until_(current_deadline()) {
     session.late = false;
     session.stop = stopped_.get();
-    session.ends = &stop_;
     if (session.cancelled) stop();
     const no_signals quiet;
     thread_ = std::thread([this] { watch(); });
+    session.ends = &stop_;
   }
   watcher(const watcher&) = delete;
   watcher& operator=(const watcher&) = delete;
@@ -447,9 +447,9 @@ void explain_lateness(fussy_session& session) {
   fussy_report& report = session.report;
   if (!session.late || report.cause != FUSSY_CANCELLED) return;
   report.cause = FUSSY_TIMEOUT;
-  if (report.status != FUSSY_CANCELLED) return;  // it was restored, and says so
+  if (report.status != FUSSY_CANCELLED) return;  // nothing could be restored, and it says so
   report.status = FUSSY_TIMEOUT;
-  copy_text(report.message, text);
+  if (report.previous[0] == '\0') copy_text(report.message, text);  // else it says what is live again
 }
 
 }  // namespace
@@ -464,6 +464,8 @@ int32_t operate(fussy_session* session, operation run, void* body) noexcept {
       [&] {
         if (s.cancelled) throw stopped();
         const watcher watching(s);
+        const deadline_pause
+            watched_there;  // so that a hook does not end by itself, now and then, before it is told to
         install::options how = s.options;
         how.log = log_to(s);
         how.progress = progress_to(s);

@@ -25,6 +25,18 @@ TEST_CASE("the earliest of several scopes counts, and the outer one again when t
   CHECK(current_deadline() == later);
 }
 
+TEST_CASE("in a pause no scope counts but those that are opened in it") {
+  const auto soon = deadline_after(1s), later = deadline_after(1h);
+  deadline_scope outer(soon);
+  {
+    const deadline_pause pause;
+    CHECK(current_deadline() == no_deadline);
+    const deadline_scope inner(later);
+    CHECK(current_deadline() == later);
+  }
+  CHECK(current_deadline() == soon);
+}
+
 TEST_CASE("scopes may end in any order") {
   std::optional<deadline_scope> first(deadline_after(1s));
   const auto later = deadline_after(1h);

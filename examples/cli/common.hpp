@@ -53,7 +53,7 @@ inline void hold_standard_descriptors() {
     if (::fcntl(fd, F_GETFD) < 0) (void)!::open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
 }
 
-/// A log to append to. Never waits for the reader of a fifo to come, and never becomes our terminal.
+/// A log to append to. Never waits, for the reader of a fifo to come or to go on, and never becomes our terminal.
 inline unique_fd open_log(const std::string& path) {
   unique_fd fd(retry_eintr(
       [&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644); }));
@@ -64,7 +64,6 @@ inline unique_fd open_log(const std::string& path) {
                            .path = path,
                            .system = ENXIO});
   if (!fd) throw system_error("cannot open the log", errno, path);
-  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) & ~O_NONBLOCK);
   return fd;
 }
 

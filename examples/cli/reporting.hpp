@@ -49,9 +49,9 @@ private:
     for (int number = 0; ::sigwait(&signals_, &number) == 0;) {
       if (over_) return;
       if (source_.stop_requested()) die(number);
+      source_.request_stop();  // first: who reads the log may keep us waiting
       log_.write(log_level::warning, std::string("told to end (") + ::strsignal(number) +
                                          "), cleaning up; a second time ends this at once");
-      source_.request_stop();
     }
   }
   // Ctrl-C ends a child as well, and its end may be known here before the waiter got to run.

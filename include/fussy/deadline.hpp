@@ -101,4 +101,17 @@ private:
   std::shared_ptr<detail::deadline_cell> cell_;
 };
 
+/// While it lives, no scope that was open before counts on this thread: for work that must come to its end. It ends on
+/// the thread that made it.
+class deadline_pause {
+public:
+  deadline_pause() noexcept { before_.swap(detail::deadlines_of_this_thread()); }
+  ~deadline_pause() { before_.swap(detail::deadlines_of_this_thread()); }
+  deadline_pause(const deadline_pause&) = delete;
+  deadline_pause& operator=(const deadline_pause&) = delete;
+
+private:
+  std::vector<std::shared_ptr<detail::deadline_cell>> before_;
+};
+
 }  // namespace fussy

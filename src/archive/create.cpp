@@ -3,7 +3,6 @@
 #include <archive_entry.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <locale.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -30,18 +29,6 @@ struct free_entry {
 
 error cannot_read(std::string_view path, int number) {
   return system_error("cannot pack", number, std::string(path), "make it readable, or exclude it");
-}
-
-// As `tar --exclude`: a pattern matches the whole name or any part of it behind a slash; `*` matches slashes too.
-bool is_excluded(const std::vector<std::string>& patterns, const std::string& path) {
-  const auto matches = [&](const std::string& pattern) {
-    for (std::size_t at = 0; at != std::string::npos; at = path.find('/', at)) {
-      if (at > 0) ++at;
-      if (fnmatch(pattern.c_str(), path.c_str() + at, 0) == 0) return true;
-    }
-    return false;
-  };
-  return std::any_of(patterns.begin(), patterns.end(), matches);
 }
 
 std::vector<std::string> sorted_names(int directory, std::string_view path) {
@@ -79,8 +66,8 @@ public:
     check(archive_write_open(archive_.get(), this, nullptr, take_block, nullptr));
   }
   ~packing() {
-    // Given up half-way: libarchive writes its end all the same, into nothing. (archive_write_fail() would say so to it,
-    // but then libarchive 3.6 frees less than it has.)
+    // Given up half-way: libarchive writes its end all the same, into nothing. (archive_write_fail() would say so to
+    // it, but then libarchive 3.6 frees less than it has.)
     discard_ = discard_ || !closed_;
     archive_.reset();
     if (before_) uselocale(before_);

@@ -1,6 +1,7 @@
 #include "names.hpp"
 
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -150,6 +151,17 @@ bool link_leads_out(int root, const char* path) {
   const unique_fd closed(static_cast<int>(fd));
   if (number == ENOSYS || number == EPERM) return link_leads_out_by_hand(root, path);  // before Linux 5.6, or a sandbox
   return number == EXDEV;
+}
+
+bool is_excluded(const std::vector<std::string>& patterns, const std::string& path) {
+  const auto matches = [&](const std::string& pattern) {
+    for (std::size_t at = 0; at != std::string::npos; at = path.find('/', at)) {
+      if (at > 0) ++at;
+      if (fnmatch(pattern.c_str(), path.c_str() + at, 0) == 0) return true;
+    }
+    return false;
+  };
+  return std::any_of(patterns.begin(), patterns.end(), matches);
 }
 
 std::string printable(std::string_view name) {

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fussy::archive {
 
@@ -27,6 +28,9 @@ inline std::string_view last_of(std::string_view path) noexcept { return path.su
 void check_root_name(std::string_view name);
 
 enum class leads { inside, outside, unclear };
+/// As `tar --exclude`: a pattern matches the whole name or any part of it behind a slash; `*` matches slashes too.
+bool is_excluded(const std::vector<std::string>& patterns, const std::string& path);
+
 /// Where a symbolic link at `path` with this text leads, by its text alone. Exact for links whose `..` all stand in
 /// front; `unclear` when one follows a name, which may be a link itself. An absolute text is judged by the caller.
 leads where_link_leads(std::string_view path, std::string_view text) noexcept;

@@ -63,7 +63,8 @@ void look_at_ours(int root, status_report& report) {
   const bool replaced = report.in_flight && report.in_flight->previous != report.current;
   const std::string previous = replaced ? report.in_flight->previous : link_text(ours.get(), previous_link);
   if (!previous.empty() && entry_type_at(root, previous) == entry_type::directory) report.previous = previous;
-  report.failed = link_text(ours.get(), failed_link);
+  const std::string failed = link_text(ours.get(), failed_link);
+  if (!failed.empty() && entry_type_at(root, failed) == entry_type::directory) report.failed = failed;
 }
 
 }  // namespace

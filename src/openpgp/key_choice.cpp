@@ -70,8 +70,10 @@ const secret_key* signing_key(const keyring::state& ring, const certificate& cer
       return open;
     } else {
       against.add(key, secret->why_not());
-      against.lacks_passphrase = secret->is_protected() && !secret->is_stub();
-      if (against.lacks_passphrase) return nullptr;  // not another key in its place, of which nobody knows
+      if (secret->is_protected() && !secret->is_stub()) {
+        against.lacks_passphrase = true;
+        return nullptr;  // not another key in its place, of which nobody knows
+      }
     }
   }
   return nullptr;

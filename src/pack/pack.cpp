@@ -1,6 +1,7 @@
 #include <fussy/archive.hpp>
 #include <fussy/pack.hpp>
 
+#include "archive/names.hpp"
 #include "base/temporary.hpp"
 #include "base/watched.hpp"
 #include "pack/gpg.hpp"
@@ -57,8 +58,10 @@ std::string why_not_a_hook(const fs::path& hook) {
   if (S_ISLNK(st.st_mode)) return {};  // its end is where the device says
   if (!S_ISREG(st.st_mode)) return "it is no file";
   if ((st.st_mode & 0111) == 0) return "it is not executable (chmod 755)";
+  const unique_fd fd(::open(hook.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!fd) return {};  // packing will say so
+  file_reader file(fd.get());
   std::string first(256, '\0');
-  file_reader file(hook);
   first.resize(read_full(file, {reinterpret_cast<std::byte*>(first.data()), first.size()}));
   if (!first.starts_with("#!"))
     return first.starts_with("\177ELF") ? "" : "its first line names no interpreter (#!/bin/sh)";
@@ -67,10 +70,12 @@ std::string why_not_a_hook(const fs::path& hook) {
 }
 
 /// Found here, a hook that cannot run costs a minute; found on the device, an upgrade.
-void warn_of_hooks(const fs::path& root, const options& opts) {
-  for (const char* const name : {".pre-install", ".post-install"})
+void warn_of_hooks(const fs::path& root, const std::string& version, const options& opts) {
+  for (const std::string name : {".pre-install", ".post-install"}) {
+    if (archive::is_excluded(opts.exclude, version + "/" + name)) continue;
     if (const std::string why = why_not_a_hook(root / name); !why.empty())
       log(opts.log, log_level::warning, fmt::format("{} will fail on every device: {}", name, why));
+  }
 }
 
 // The name as the user wrote it counts, not what a link leads to: `-r build/current` is the mistake to catch.
@@ -184,7 +189,7 @@ fs::path pack(const fs::path& root, const options& opts) {
   const fs::path real = checked_root(root);
   const std::string name = checked_name(root, real);
   const std::string stem = file_stem(opts, name, suffix);
-  warn_of_hooks(real, opts);
+  warn_of_hooks(real, name, opts);
 
   std::optional<base::temporary_directory> fresh;
   if (opts.directory.empty()) fresh.emplace("pack");

@@ -703,6 +703,7 @@ def _(t):
         make(name + "/.post-install")
         done = t.must("fussy-pack", "-u", "-r", root)
         check(".post-install will fail on every device" in done.err and words in done.err, (name, done.err))
+    equal(t.must("fussy-pack", "-u", "-r", t.at("mode"), "-x", ".post-install").err.count("will fail"), 0)
     t.write("fine/.pre-install", "#!/bin/sh\n", 0o755)
     equal(t.must("fussy-pack", "-u", "-r", sample(t, "fine")).err.count("will fail"), 0)
 
@@ -1008,6 +1009,17 @@ def _(t):
     done = with_output(">&-", [os.path.join(t.commands, "fussy-sign"), "-q", "-k", ED, archive], env=environment)
     equal(done.returncode, 0, done.stderr)
     check("it is done" in done.stderr and os.path.exists(archive + ".gpg"), done.stderr)
+
+
+@sentence("a fifo whose reader stops reading costs the log its rest, and keeps neither the install nor its end waiting")
+def _(t):
+    root = sample(t)
+    t.write("firmware-1/.post-install", "#!/bin/sh\nyes a line that nobody reads | head -c 300000\n", 0o755)
+    os.mkfifo(t.at("fifo"))
+    reader = os.open(t.at("fifo"), os.O_RDONLY | os.O_NONBLOCK)
+    done = t.run(*installing(t, signed(t, root)), "-l", t.at("fifo"))
+    os.close(reader)
+    equal((done.code, done.err.count("the log is incomplete")), (0, 1), done.err)
 
 
 @sentence("closed descriptors 0, 1 and 2 are not taken for what is opened later: the log is the log's alone")

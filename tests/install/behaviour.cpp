@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <fussy/deadline.hpp>
+
 #include <thread>
 
 #include "device.hpp"
@@ -545,6 +547,40 @@ TEST_CASE("a caller who asks to stop the hook of a first install is told that th
   CHECK(e.code() == errc::unrecoverable);
   CHECK(e.cause() == errc::cancelled);
   CHECK(d.current() == "app");
+  CHECK(d.litter().empty());
+}
+
+TEST_CASE("a time limit of the caller's thread that ends a hook does not end those of the way back") {
+  device d;
+  const fs::path patient = vendor::of_all_tests().package(
+      "app-1", {{".pre-install!",
+                 "#!/bin/sh\n[ \"$2\" = False ] || { sleep 0.4; echo back >> \"$FUSSY_TARGET/../notes\"; }\n"}});
+  d.install(patient);
+  const fs::path hangs = vendor::of_all_tests().package("app-2", {{".post-install!", "#!/bin/sh\nexec sleep 1000\n"}});
+  const fussy::deadline_scope limit(fussy::deadline_after(std::chrono::milliseconds(700)));
+  const fussy::error e = failure_of([&] { d.install(hangs); });
+  CHECK(e.code() == errc::reverted);
+  CHECK(e.cause() == errc::timeout);
+  CHECK(d.current() == "app-1");
+  CHECK(notes(d) == "back\n");
+  CHECK(fussy::current_deadline() != fussy::no_deadline);
+}
+
+TEST_CASE("a cancelled version that failsafe leads to by now stays: a hook may have promoted it") {
+  device d;
+  d.install(good("1"));
+  const fs::path promotes = vendor::of_all_tests().package(
+      "app-2", {{".post-install!", "#!/bin/sh\nln -sfn app-2 \"$FUSSY_TARGET/failsafe\"\nexec sleep 1000\n"}});
+  std::stop_source stop;
+  install::options how = d.how();
+  how.stop = stop.get_token();
+  const std::jthread later([&] {
+    while (!fs::is_symlink(d.target() / "failsafe")) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    stop.request_stop();
+  });
+  CHECK(failure_of([&] { install::install(promotes, how); }).code() == errc::cancelled);
+  CHECK(d.current() == "app-1");
+  CHECK(d.has("failsafe/.post-install"));
   CHECK(d.litter().empty());
 }
 

@@ -453,6 +453,31 @@ TEST_CASE("status says which version failed last, until it works or is gone") {
     install::enable("app-1", d.how());
     CHECK(failed().empty());
   }
+  SUBCASE("one that was there before and was cancelled, or failed before it was live, has not failed as a version") {
+    install::clean(d.how());
+    d.install(package("2"));
+    write_file(d.target() / "app-1/.pre-install", "#!/bin/sh\n[ \"$2\" = True ]\n");
+    fs::permissions(d.target() / "app-1/.pre-install", fs::perms::owner_all);
+    CHECK(end_of([&] { install::enable("app-1", d.how()); }).code == errc::reverted);
+    CHECK(failed().empty());
+    install::options how = d.how();
+    std::stop_source stop;
+    how.stop = stop.get_token();
+    how.progress = [&](const progress& p) {
+      if (p.at == phase::pre_install) stop.request_stop();
+    };
+    CHECK(end_of([&] { install::enable("app-1", how); }).code == errc::cancelled);
+    CHECK(d.has("app-1"));
+    CHECK(failed().empty());
+    CHECK(install::clean(d.how(), 1).empty());
+  }
+  SUBCASE("it is removed by hand, and another one gets its name") {
+    fs::remove_all(d.target() / "app-bad");
+    CHECK(install::status(d.target()).failed.empty());
+    install::install_bytes(failing_package(), d.how());
+    CHECK(d.has("app-bad"));
+    CHECK(failed().empty());
+  }
   SUBCASE("it is cleaned away, and another one gets its name") {
     install::clean(d.how());
     install::install_bytes(failing_package(), d.how());

@@ -8,6 +8,7 @@
 /// Threads: one object, one thread.   Errors: fussy::error.
 #pragma once
 
+#include <fussy/deadline.hpp>
 #include <fussy/install/target.hpp>
 #include <fussy/progress.hpp>
 
@@ -87,24 +88,24 @@ public:
 
   /// The way back. @return the version that is live again, durably; nothing where none could be enabled. The journal is
   /// clear on return.
-  std::optional<std::string> back(journal_record& record) {
+  /// @param failed  nobody cancelled it: a version that was live and stays is noted as failed
+  std::optional<std::string> back(journal_record& record, bool failed = true) {
+    const deadline_pause to_its_end;  // what is live again must not be given up because the caller's time is over
     report(phase::restoring);
     const std::vector<std::string> ladder = candidates(record);
     for (const std::string& candidate : ladder) {
       if (candidate == failsafe_name && record.restoring != failsafe_name) record.attempt = 0;
-      if (record.at != step::restoring) start_restoring(record);
+      if (record.at != step::restoring) start_restoring(record, failed);
       record.restoring = candidate;
       if (!enable_again(record)) continue;
       discard_failed(record);
-      target_.note_failed(record.version);
       for (int tries = 0; tries < 2; ++tries)
         if (target_.warn_on_failure("cannot clear the journal", [&] { target_.clear_journal(); })) break;
       target_.say(log_level::info, "restored " + candidate);
       return candidate;
     }
-    if (ladder.empty()) start_restoring(record);
+    if (ladder.empty()) start_restoring(record, failed);
     discard_failed(record);
-    target_.note_failed(record.version);
     target_.clear_journal();
     return std::nullopt;
   }
@@ -139,7 +140,10 @@ private:
     if (target_.can_be_live(failsafe_name)) target_.prepare_link(failsafe_link, failsafe_name);
   }
 
-  void start_restoring(journal_record& record) {
+  void start_restoring(journal_record& record, bool failed) {
+    const bool lived = record.at == step::switching || record.at == step::switched;
+    if (failed && lived && target_.current() == record.version && record.previous != record.version)
+      target_.note_failed(record.version);
     record.discard = record.discard || (record.published && target_.current() != record.version);
     record.at = step::restoring;
     record.attempt = 0;
@@ -189,7 +193,7 @@ private:
   std::optional<std::string> store_behind(const std::string& name) { return target_.disk().version_behind(name); }
 
   void discard_failed(journal_record& record) {
-    if (!record.discard || target_.current() == record.version) return;
+    if (!record.discard || target_.current() == record.version || store_behind(failsafe_name) == record.version) return;
     if (target_.warn_on_failure("cannot remove what failed", [&] { target_.discard({record.version}); }))
       record.discard = false;
   }

@@ -102,6 +102,7 @@ void recover_without_journal(basic_target<Store>& target) {
 
 template <store Store>
 recovered recover_version(basic_target<Store>& target, const transaction_options& options, journal_record& record) {
+  const deadline_pause to_its_end;
   enabler<Store> way(target, options);
   const auto back = [&] { return way.back(record) ? recovered::restored : recovered::unrecoverable; };
   const bool live = target.current() == record.version;

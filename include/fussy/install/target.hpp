@@ -257,10 +257,12 @@ public:
   }
 
   /// A version that was live, failed, and stays to be looked at: status says so. For people, so no failure is one here.
-  /// Durable with what clears the journal.
+  /// Durable with the next journal record.
   void note_failed(const std::string& version) {
-    if (version == failsafe_name || store_.type(store_.root(), version) != entry_type::directory) return;
-    warn_on_failure("cannot note what failed", [&] { prepare_link(failed_link, version); });
+    warn_on_failure("cannot note what failed", [&] {
+      if (version != failsafe_name && store_.type(store_.root(), version) == entry_type::directory)
+        prepare_link(failed_link, version);
+    });
   }
   void forget_failed(const std::vector<std::string>& versions) {
     warn_on_failure("cannot forget what failed", [&] {
@@ -310,24 +312,25 @@ public:
   /// name; then what is in them. @throws for what invariant 7 forbids.
   void discard(const std::vector<std::string>& versions) {
     if (versions.empty()) return;
-    const auto live = current();
+    const auto live = current(), spare = store_.version_behind(failsafe_name);
     directory staging = open_staging();
-    std::vector<std::string> gone;
+    std::vector<std::string> gone, names;
     std::optional<error> problem;
     for (const std::string& version : versions) {
-      if (version == live || version == failsafe_name)
+      if (version == live || version == failsafe_name || version == spare)
         throw error(errc::failure, {.what = "refusing to remove " + path_of(version), .why = "it is live or failsafe"});
       if (store_.type(store_.root(), version) == entry_type::none) continue;
       const std::string name = fresh_name(staging);
       try {
         store_.rename(store_.root(), version, staging, name, rename_mode::replace);
         gone.push_back(name);
+        names.push_back(version);
       } catch (const error& e) {  // a mount point, say: the others go all the same
         if (!problem) problem = e;
       }
     }
     store_.sync_directory(store_.root());
-    forget_failed(versions);
+    forget_failed(names);
     for (const std::string& name : gone) remove_tree(staging, name);
     if (problem) throw *problem;
   }

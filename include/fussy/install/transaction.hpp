@@ -97,6 +97,7 @@ public:
                .version = target_.free_name(tree.root_),
                .previous = target_.previous(),
                .published = true};
+    target_.forget_failed({record_.version});  // of one that had this name and was removed by hand
     bool named = false;
     try {
       directory room = target_.open_staging(tree.id_);
@@ -184,12 +185,13 @@ private:
     target_.say(log_level::error, cause.what());
     std::optional<std::string> live;
     bool begun = true;
-    if (cause.cause() == errc::cancelled) record_.discard = record_.published;  // nothing was wrong with it to look at
+    const bool cancelled = cause.cause() == errc::cancelled;
+    if (cancelled) record_.discard = record_.published;  // nothing was wrong with it to look at
     for (int tries = 0; tries < 2; ++tries) {  // once more, where the system refused once; then it is recovery's
       try {
         begun = way.has_begun(record_);
         if (begun)
-          live = way.back(record_);
+          live = way.back(record_, !cancelled);
         else
           way.undo(record_);
         break;
