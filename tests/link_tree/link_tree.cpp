@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -85,6 +86,13 @@ void check_counts(const link_tree_report& r, std::size_t created, std::size_t up
   CHECK(r.created == created);
   CHECK(r.updated == updated);
   CHECK(r.unchanged == unchanged);
+}
+
+/// Linux tells since 5.8; qemu-user says so and gives the same for all.
+std::uint64_t mount_of(const fs::path& path) {
+  struct statx st {};
+  REQUIRE(::statx(AT_FDCWD, path.c_str(), 0, STATX_MNT_ID, &st) == 0);
+  return st.stx_mnt_id;
 }
 
 }  // namespace
@@ -290,7 +298,9 @@ TEST_CASE("gotcha: behind a bind mount of the same device a hard link becomes a 
       return 77;
     const link_tree_options hard{.kind = link_kind::hard};
     const auto told = steps_of(t.dist, t.target, {.kind = link_kind::hard, .dry_run = true});
-    if (told != steps_of(t.dist, t.target, hard)) return 1;
+    const auto done = steps_of(t.dist, t.target, hard);
+    if (mount_of(t.target) == mount_of(t.dist)) return 78;
+    if (told != done) return 1;
     if (lstat_of(t.target / "fw.conf").st_dev != lstat_of(t.dist / "fw.conf").st_dev) return 2;
     if (lstat_of(t.target / "fw.conf").st_ino == lstat_of(t.dist / "fw.conf").st_ino) return 3;
     return link_tree(t.dist, t.target, hard).unchanged == 5 ? 0 : 4;
@@ -298,6 +308,8 @@ TEST_CASE("gotcha: behind a bind mount of the same device a hard link becomes a 
   const int status = container.wait();
   if (status == 77)
     MESSAGE("skipped: needs root, and a root directory that is a mount, for a mount of its own");
+  else if (status == 78)
+    MESSAGE("skipped: this statx(2) does not tell mounts apart, so each run finds out anew that there can be no link");
   else
     CHECK(status == 0);
 }
