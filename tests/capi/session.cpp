@@ -522,6 +522,29 @@ TEST_CASE("a setter refuses what cannot be, and the session stays as it was") {
   CHECK(d.install(the_vendor().package("fw-1")) == FUSSY_OK);
 }
 
+TEST_CASE("the report of a version that failed names it and what is live again, and status marks it") {
+  device d;
+  REQUIRE(d.install(the_vendor().package("fw-1")) == FUSSY_OK);
+  CHECK(d.install(the_vendor().package("fw-fails", "exit 1")) == FUSSY_REVERTED);
+  CHECK(std::string(d.report().version) == "fw-fails");
+  CHECK(std::string(d.report().previous) == "fw-1");
+  fussy_target seen = FUSSY_TARGET_INIT;
+  REQUIRE(fussy_session_status(d, &seen) == FUSSY_OK);
+  CHECK(seen.hidden == 0);
+  for (uint32_t i = 0; i < seen.versions; ++i) {
+    fussy_version_info version = FUSSY_VERSION_INFO_INIT;
+    REQUIRE(fussy_session_version(d, i, &version) == FUSSY_OK);
+    CHECK(((version.flags & FUSSY_VERSION_FAILED) != 0) == (version.name == std::string("fw-fails")));
+  }
+}
+
+TEST_CASE("an empty path is refused when it is set, and the session stays as it was") {
+  device d;
+  CHECK(fussy_session_set_target(d, "") == FUSSY_USAGE);
+  CHECK(fussy_session_set_keyring(d, "") == FUSSY_USAGE);
+  CHECK(d.install(the_vendor().package("fw-1")) == FUSSY_OK);
+}
+
 TEST_CASE("limits are obeyed") {
   device d;
   SUBCASE("entries") { fussy_session_set_max_entries(d, 2); }
