@@ -258,6 +258,22 @@ TEST_CASE("cancelling ends the wait for a package that never comes") {
   ::close(ends[1]);
 }
 
+TEST_CASE("a time limit of the thread that ends a hook is told as such, with what is live again") {
+  device d;
+  REQUIRE(d.install(the_vendor().package("fw-1")) == FUSSY_OK);
+  const std::string hangs = the_vendor().package("fw-hangs", "exec sleep 1000");
+  fussy_lock* lock = nullptr;
+  const temporary_directory elsewhere;
+  REQUIRE(fussy_lock_acquire((elsewhere / "job.lock").c_str(), 0, &lock, nullptr) == FUSSY_OK);
+  REQUIRE(fussy_lock_set_timeout(lock, 700) == FUSSY_OK);
+  CHECK(d.install(hangs) == FUSSY_TIMEOUT);
+  fussy_lock_release(lock);
+  CHECK(std::string(d.report().previous) == "fw-1");
+  CHECK(std::string(d.report().message).find("fw-1 is live again") != std::string::npos);
+  CHECK(d.current() == "fw-1");
+  CHECK(d.listing() == "current\nfw-1\n");
+}
+
 TEST_CASE("pthread_cancel of a thread inside the library waits for the call to return") {
   device d;
   int ends[2];
