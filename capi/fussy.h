@@ -379,8 +379,9 @@ FUSSY_API int32_t fussy_session_enable(fussy_session *session, const char *versi
  * does so first; call this at boot. FUSSY_UNRECOVERABLE: what was interrupted failed, and nothing could be restored. */
 FUSSY_API int32_t fussy_session_recover(fussy_session *session);
 
-/* Since 0.1. Removes what is not needed: all but `current`, what it leads to, `failsafe`, and the `keep` versions
- * installed last. `removed` (optional) gets how many went; fussy_session_removed() names them. */
+/* Since 0.1. Removes what is not needed: all but `current`, what it leads to, `failsafe`, and `keep` more versions: the
+ * one that was live before, then those installed last, but none that failed. `removed` (optional) gets how many went;
+ * fussy_session_removed() names them. */
 FUSSY_API int32_t fussy_session_clean(fussy_session *session, uint32_t keep, uint32_t *removed);
 
 /* Since 0.1. Name number `index` of what the last fussy_session_clean() removed; NULL beyond the last. Valid until the

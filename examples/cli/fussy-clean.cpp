@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
   std::size_t keep = 0;
   bool dry_run = false;
   options.add_target_to(command.app);
-  command.app.add_option("--keep", keep, "Keep the N newest versions besides those always kept")
+  command.app.add_option("--keep", keep, "Keep N more: what was live before, then the newest, none that failed")
       ->type_name("N")
       ->check(cli::zero_or_more());
   command.app.add_flag("-n,--dry-run", dry_run, "Remove nothing, print what would be removed");
