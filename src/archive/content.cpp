@@ -14,6 +14,7 @@ namespace fussy::archive {
 namespace {
 
 constexpr std::size_t chunk = 64 * 1024;
+constexpr std::uint64_t write_out_step = 8 * 1024 * 1024;
 
 }  // namespace
 
@@ -148,6 +149,16 @@ void content::write(std::uint64_t offset, byte_view bytes) {
     end_ = std::max(end_, offset);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
+  if (end_ - started_ >= write_out_step) start_writing_out();
+}
+
+/// Lets the disk work while the next megabytes are inflated: what a kernel with much memory would keep until syncfs(2)
+/// asks for all of it at once. No more than a hint: errors are that call's to report. Small files it would only slow
+/// down.
+void content::start_writing_out() {
+  static_cast<void>(sync_file_range(file_.get(), static_cast<off64_t>(started_), static_cast<off64_t>(end_ - started_),
+                                    SYNC_FILE_RANGE_WRITE));
+  started_ = end_;
 }
 
 }  // namespace fussy::archive

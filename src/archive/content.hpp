@@ -39,13 +39,15 @@ private:
   void stop_comparing();
   void copy_old(std::uint64_t length);
   void write(std::uint64_t offset, byte_view bytes);
+  void start_writing_out();
   const char* name() const noexcept { return name_.c_str(); }
 
   std::shared_ptr<const directory> in_;
   std::string path_, name_;
   const metadata& meta_;
   std::uint64_t size_, position_ = 0;
-  std::uint64_t end_ = 0;  // of the new file as it is on disk
+  std::uint64_t end_ = 0;      // of the new file as it is on disk
+  std::uint64_t started_ = 0;  // up to where the kernel was asked to write it out
   metadata_keeper& keeper_;
   sharing& how_;
   unique_fd file_;

@@ -213,6 +213,24 @@ def _(t):
     check(total - content < 4096, f"{total - content} octets beside the content")
 
 
+@sentence("a large file is on its way to the disk while the rest is unpacked, small ones are left to the one sync at the end")
+def _(t):
+    if not shutil.which("strace"):
+        raise Skipped("needs strace")
+    package = t.package("big", {"large": os.urandom(20 << 20), **{f"small-{i}": os.urandom(1 << 20) for i in range(12)}}, name="big.gpg")
+    t.must("strace", "-f", "-qq", "-y", "-o", t.at("trace"), "-e", "trace=sync_file_range,syncfs",
+           os.path.join(t.commands, "fussy-install"), "-k", Keys.get().ring, "-t", t.target, package, env={"ASAN_OPTIONS": "detect_leaks=0"})
+    with open(t.at("trace")) as f:
+        before_sync = f.read().partition(" syncfs(")[0]
+    started = re.findall(r"sync_file_range\(\d+<.*/(\S+)>, (\d+), (\d+), SYNC_FILE_RANGE_WRITE\)", before_sync)
+    equal([name for name, _, _ in started], ["large", "large"])
+    end = 0
+    for _, start, length in started:
+        equal(int(start), end)
+        end += int(length)
+    check(end >= 16 << 20, f"only {end} octets of {20 << 20}")
+
+
 @sentence("the unit that recovers at boot is one that systemd takes")
 def _(t):
     if not shutil.which("systemd-analyze"):
