@@ -102,11 +102,20 @@ class Bench:
             self.sh(f"tar --sort=name -C {p('v1')} -c {payload} | zstd -q -9 -T0 > {p('v1.tar.zst')}\n"
                     f"{sign} -o {p('v1.tar.zst.gpg')} --sign {p('v1.tar.zst')}")
         if self.has("ostree") and not os.path.exists(p("ostree")):
-            self.sh(f"ostree init --repo={p('ostree')} --mode=bare-user\n"
-                    + "".join(f"ostree commit --repo={p('ostree')} -b {v} --tree=dir={p(v)} -s {v}\n" for v in ("v1", "v2")))
+            self.make_ostree(p, p("ostree"), "bare-user")
+        if self.has("ostree") and not os.path.exists(p("ostree-signed")):
+            self.make_ostree(p, p("ostree-signed"), "archive", f"--gpg-sign=bench@example.org --gpg-homedir={self.home}")
         if self.has("RAUC"):
             self.make_rauc()
             self.rauc.bundle(p("v1.tar.gz"), p("v1.raucb"))
+
+    def make_ostree(self, path, repo, mode, sign=""):
+        """Made beside it, so that a repository is whole or not there."""
+        part = repo + ".part"
+        shutil.rmtree(part, ignore_errors=True)
+        self.sh(f"ostree init --repo={part} --mode={mode}\n" + "".join(
+            f"ostree commit --repo={part} -b {v} --tree=dir={path(v)} -s {v} {sign}\n" for v in ("v1", "v2")))
+        os.rename(part, repo)
 
     def make_rauc(self):
         self.rauc = self.rauc or rauc_peer.Rauc(os.path.join(self.work, "rauc"), int(1600 * self.scale) + 200)
@@ -187,8 +196,9 @@ class Bench:
             add(Contender("SWUpdate, sync -f", rival=True, command=
                           f"swupdate -H bench:1.0 -i {p('swu')}/update.swu -k {p('swu')}/cert.pem; sync -f {disk}"))
         if self.has("ostree"):
-            add(Contender("OSTree, its own fsyncs", self.ostree("v1", payload, disk) + f"sync -f {disk}", rival=True,
-                          prepare=f"ostree init --repo={disk}/repo --mode=bare-user"))
+            prepare = self.ostree_device(disk)
+            add(Contender("OSTree, signed", self.ostree("v1", payload, disk), rival=True, prepare=prepare))
+            add(Contender("OSTree, nothing verified or inflated", self.ostree_copied("v1", payload, disk), prepare=prepare))
         if self.rauc:
             add(Contender("RAUC, mkfs of its slot included", self.rauc.install(p("v1.raucb")), rival=True,
                           before=self.rauc.start))
@@ -200,9 +210,21 @@ class Bench:
                 f"tar -C {tmp}/x -zxf {tmp}/p.tar.gz; rsync -a {link} {tmp}/x/{payload}/ {t}/{version}/; rm -rf {tmp}\n"
                 f"ln -s {version} {t}/new; mv -T {t}/new {t}/current; sync -f {disk}")
 
+    # OSTree as it updates devices: the compressed objects of a server, a signed commit, checksums that are verified. And as
+    # it copies between directories of one machine that trust each other, which bounds what any updater can do.
+
+    def ostree_device(self, disk):
+        return (f"ostree init --repo={disk}/repo --mode=bare-user\n"
+                f"ostree remote add --repo={disk}/repo --gpg-import={self.public} bench file:///none\n")
+
     def ostree(self, version, payload, disk):
-        return (f"ostree --repo={disk}/repo pull-local {self.path(payload, 'ostree')} {version}\n"
-                f"ostree checkout -U -H --repo={disk}/repo {version} {disk}/{version}\n")
+        return (f"ostree pull-local --repo={disk}/repo --untrusted --remote=bench --gpg-verify"
+                f" {self.path(payload, 'ostree-signed')} {version}\n"
+                f"ostree checkout -U -H --repo={disk}/repo bench:{version} {disk}/{version}; sync -f {disk}\n")
+
+    def ostree_copied(self, version, payload, disk):
+        return (f"ostree pull-local --repo={disk}/repo {self.path(payload, 'ostree')} {version}\n"
+                f"ostree checkout -U -H --repo={disk}/repo {version} {disk}/{version}; sync -f {disk}\n")
 
     def upgrade(self, payload, disk):
         p = lambda name: self.path(payload, name)
@@ -220,8 +242,11 @@ class Bench:
         work.contenders += self.ours("fussy, one pass", lambda b: self.fussy(p("v2.tar.gz.gpg"), disk, True, b), goals, before)
         work.contenders += self.ours("fussy, proof first", lambda b: self.fussy(p("v2.tar.gz.gpg"), disk, False, b), goals, before)
         if self.has("ostree"):
-            add(Contender("OSTree, its own fsyncs", self.ostree("v2", payload, disk) + f"sync -f {disk}", rival=True,
-                          prepare=f"ostree init --repo={disk}/repo --mode=bare-user\n" + self.ostree("v1", payload, disk)))
+            device = self.ostree_device(disk)
+            add(Contender("OSTree, signed", self.ostree("v2", payload, disk), rival=True,
+                          prepare=device + self.ostree("v1", payload, disk)))
+            add(Contender("OSTree, nothing verified or inflated", self.ostree_copied("v2", payload, disk),
+                          prepare=device + self.ostree_copied("v1", payload, disk)))
         return work
 
     def verify(self, payload):

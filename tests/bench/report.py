@@ -40,6 +40,8 @@ def merge(reports):
         for result in report["results"]:
             before = works.setdefault(result["work"], dict(result, rounds=[]))
             before["rounds"] = before["rounds"] + result["rounds"]
+            known = {c["name"] for c in before["contenders"]}
+            before["contenders"] = before["contenders"] + [c for c in result["contenders"] if c["name"] not in known]
     for result in works.values():
         merged["results"].append(summarise({"name": result["work"], "contenders": result["contenders"]}, result["rounds"],
                                            result["memory_goal"]))
