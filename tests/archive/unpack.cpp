@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/xattr.h>
 #include <climits>
+#include <cstdlib>
 
 #include "fixture.hpp"
 #include "support/instrumented.hpp"
@@ -33,7 +34,8 @@ long peak_of_unpacking(const std::string& arguments) {
   CHECK(pclose(out) == 0);
   return peak;
 }
-constexpr long peak_allowed = instrumented ? LONG_MAX : 24 * 1024;
+// What an emulator takes for itself (Meson says when there is one) is counted as ours.
+long peak_allowed() { return instrumented ? LONG_MAX : 1024 * (std::getenv("MESON_EXE_WRAPPER") ? 40 : 24); }
 
 // Unpacks a file as some tar program wrote it.
 archive::extracted unpack_file(const workplace& w, const fs::path& file, const archive::extract_options& opts = {}) {
@@ -410,7 +412,7 @@ TEST_CASE(
     const timespec times[2] = {{0, UTIME_OMIT}, {1'000'000'000, 0}};
     REQUIRE(utimensat(AT_FDCWD, (w.top() / "old/zeros").c_str(), times, 0) == 0);
     CHECK(peak_of_unpacking(w.top().string() + "/package " + w.into().string() + " " + w.top().string() + "/old") <
-          peak_allowed);
+          peak_allowed());
     CHECK(status_of(w.into() / "v/zeros").st_nlink == 2);
     fs::remove_all(w.into() / "v");
   }

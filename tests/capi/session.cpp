@@ -554,6 +554,27 @@ TEST_CASE("the report of a version that failed names it and what is live again, 
   }
 }
 
+TEST_CASE(
+    "who may not look into the private directory gets what everybody can see, and is told that the rest is not known") {
+  if (::geteuid() != 0) {
+    MESSAGE("SKIPPED: needs root, to be somebody else");
+    return;
+  }
+  device d;
+  REQUIRE(d.install(the_vendor().package("fw-1")) == FUSSY_OK);
+  REQUIRE(::chmod(d.target().c_str(), 0755) == 0);
+  REQUIRE(::chmod((d.target() + "/.fussy").c_str(), 0700) == 0);
+  fussy_target seen = FUSSY_TARGET_INIT;
+  constexpr uid_t nobody = 65534;
+  REQUIRE(::seteuid(nobody) == 0);
+  const int32_t status = fussy_session_status(d, &seen);
+  REQUIRE(::seteuid(0) == 0);
+  CHECK(status == FUSSY_OK);
+  CHECK(seen.hidden == 1);
+  CHECK(seen.versions == 1);
+  CHECK(std::string(seen.current) == "fw-1");
+}
+
 TEST_CASE("an empty path is refused when it is set, and the session stays as it was") {
   device d;
   CHECK(fussy_session_set_target(d, "") == FUSSY_USAGE);

@@ -161,6 +161,12 @@ int flock(int fd, int operation) {
   }
 WRAP_FCNTL(fcntl)
 WRAP_FCNTL(fcntl64)
+#if __SIZEOF_LONG__ == 4 /* what calls are named there in programs whose time_t has 64 bits */
+WRAP_FCNTL(__fcntl_time64)
+WRAP(READS, int, __fstatat64_time64, (int d, const char *p, void *s, int f), (d, p, s, f))
+WRAP(CHANGES, int, __futimens64, (int fd, const void *t), (fd, t))
+WRAP(CHANGES, int, __utimensat64, (int d, const char *p, const void *t, int f), (d, p, t, f))
+#endif
 
 WRAP(CHANGES, int, fchmod, (int fd, mode_t m), (fd, m))
 WRAP(CHANGES, int, fchmodat, (int d, const char *p, mode_t m, int f), (d, p, m, f))

@@ -1,7 +1,9 @@
 // Installing real packages into real directories: what an operator sees.
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <fussy/deadline.hpp>
 
@@ -188,15 +190,28 @@ TEST_CASE("hooks see a fixed environment, their output is in the log line by lin
   CHECK(d.log.find("SECRET_OF_THE_HOST") == std::string::npos);
 }
 
+/// qemu-user makes a fork of the vfork(2) by which a child tells its parent.
+bool system_tells_why_nothing_started() {
+  char* const no_arguments[] = {nullptr};
+  pid_t pid = -1;
+  if (posix_spawn(&pid, "/no/such/program", nullptr, nullptr, no_arguments, no_arguments) != 0) return true;
+  waitpid(pid, nullptr, 0);
+  return false;
+}
+
 TEST_CASE("a hook that cannot be run fails the install, and the message says how to repair it") {
   const auto message = [](const files& content) {
     device d;
     return std::string(failure_of([&] { d.install(vendor::of_all_tests().package("app", content)); }).what());
   };
   CHECK(message({{".pre-install", "#!/bin/sh\n"}}).find("executable") != std::string::npos);
+  CHECK_FALSE(message({{".pre-install/file", "a directory"}}).empty());
+  if (!system_tells_why_nothing_started()) {
+    MESSAGE("SKIPPED in part: posix_spawn(3) does not fail here where there is no program (qemu-user)");
+    return;
+  }
   CHECK(message({{".pre-install!", "no interpreter\n"}}).find("#!/bin/sh") != std::string::npos);
   CHECK(message({{".pre-install!", "#!/no/such/shell\n"}}).find("interpreter") != std::string::npos);
-  CHECK_FALSE(message({{".pre-install/file", "a directory"}}).empty());
 }
 
 TEST_CASE("a hook that hangs is killed with all it started, and the install goes back") {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "scenarios.hpp"
+#include "support/instrumented.hpp"
 
 using namespace simulation;
 
@@ -46,6 +47,8 @@ TEST_CASE("every call of the store fails once, with every errno: the end is one 
     for (long n = 0; n < whole.operations; ++n) {
       for (const int number :
            {EIO, ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM, EROFS, EACCES, EPERM, EMLINK, ELOOP, EBUSY}) {
+        // Forty times as slow with sanitizers: there each call fails in a quarter of the ways.
+        if (instrumented && (n + number) % 4 != 0) continue;
         CAPTURE(n);
         CAPTURE(number);
         disk d = begin;
@@ -79,7 +82,7 @@ TEST_CASE("every call of the store fails once, with every errno: the end is one 
     }
   }
   MESSAGE(faults << " faults; " << residue << " left something for recovery to remove");
-  CHECK(faults > 10'000);
+  CHECK(faults > (instrumented ? 5'000 : 10'000));
 }
 
 TEST_SUITE_END();

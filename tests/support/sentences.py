@@ -6,6 +6,7 @@
 `t` is a Workspace: a temporary directory that is gone in the end, keys made once a run, and ways to call commands.
 A substring of names as first argument runs only those.
 """
+import difflib
 import os
 import shutil
 import signal
@@ -36,7 +37,13 @@ def check(condition, message="check failed"):
 
 def equal(got, wanted, what=""):
     if got != wanted:
-        raise AssertionError(f"{what}\n     got: {got!r}\n  wanted: {wanted!r}")
+        raise AssertionError(f"{what}\n{difference(got, wanted)}")
+
+
+def difference(got, wanted):
+    if isinstance(got, str) and isinstance(wanted, str) and max(got.count("\n"), wanted.count("\n")) > 10:
+        return "\n".join(difflib.unified_diff(wanted.splitlines(), got.splitlines(), "wanted", "got", lineterm="", n=1))
+    return f"     got: {got!r}\n  wanted: {wanted!r}"
 
 
 class Finished:
