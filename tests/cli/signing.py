@@ -169,7 +169,7 @@ class Terminal:
         if self.pid == 0:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(os.open(self.result, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
-            os.execve(argv[0], argv, {**os.environ, "GNUPGHOME": Homes.get().locked.home, "TMPDIR": t.temporary})
+            os.execve(argv[0], argv, {**os.environ, "GNUPGHOME": Homes.get().locked.home, "TMPDIR": t.temporary, "TERM": "xterm"})
         self.shown = b""
 
     def echoes(self):

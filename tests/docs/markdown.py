@@ -8,7 +8,6 @@ calls it. What a reader need not see stands in a comment, shell as well, at its 
     mkdir build
     -->
 """
-import glob
 import os
 import re
 
@@ -27,9 +26,14 @@ class Block:
 
 
 def all_pages(root):
-    """Every Markdown file of the project, wherever it stands."""
-    found = glob.glob("**/*.md", root_dir=root, recursive=True)
-    return sorted(p for p in found if not re.match(r"build|subprojects/|.*node_modules/", p) and os.path.isfile(os.path.join(root, p)))
+    """Every Markdown file of the project, wherever it stands. Builds are not looked into: roots of whole systems stand there."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        here = os.path.relpath(folder, root)
+        folders[:] = [f for f in folders if not f.startswith(".") and f != "node_modules"
+                      and not (here == "." and (f.startswith("build") or f == "subprojects"))]
+        found += [os.path.normpath(os.path.join(here, f)) for f in files if f.endswith(".md")]
+    return sorted(found)
 
 
 def blocks(text):
