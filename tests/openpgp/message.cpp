@@ -37,6 +37,15 @@ const keys_of_the_test& keys() {
 
 const secret_key& ed_secret() { return test::secret(keys().ring, keys().ed25519); }
 
+/// A reader of what a function gives.
+template <class Read>
+struct reading {
+  Read from;
+  std::size_t read(byte_span room) { return from(room); }
+};
+template <class Read>
+reading(Read) -> reading<Read>;
+
 std::string sample(std::size_t size) {
   std::string text(size, '\0');
   std::uint32_t state = 1;
@@ -139,6 +148,34 @@ TEST_CASE("what was not signed by a key of the ring is refused") {
   SUBCASE("with an empty key ring") {
     CHECK(test::read(k.vendor.sign(k.rsa, hello), keyring()).code == errc::unknown_signer);
   }
+}
+
+TEST_CASE("what can be refused at the head of a package is, however large the rest is") {
+  const auto& k = keys();
+  constexpr std::size_t large = 8'000'000, head = 256 * 1024;
+  const auto octets_read = [](const std::string& message, errc refusal) {
+    std::size_t taken = 0;
+    memory_reader from(as_bytes(message));
+    const auto counted = [&](byte_span room) {
+      const std::size_t n = from.read(room);
+      taken += n;
+      return n;
+    };
+    errc code = errc::success;
+    try {
+      openpgp::verify(reading{counted}, keys().ring);
+    } catch (const error& e) {
+      code = e.code();
+    }
+    CHECK(code == refusal);
+    return taken;
+  };
+  const std::string rest(large, '\x01');
+  CHECK(octets_read(k.stranger.sign(k.strange, sample(large)), errc::unknown_signer) <= head);
+  CHECK(octets_read("plain text\n" + rest, errc::bad_message) <= head);
+  CHECK(octets_read("\x1f\x8b\x08" + rest, errc::not_openpgp) <= head);
+  CHECK(octets_read("\xc0\x7f" + rest, errc::bad_message) <= head);  // the packet type that is never used
+  CHECK(octets_read(k.vendor.sign(k.rsa, sample(large)), errc::success) > 10 * head);  // so it would be seen
 }
 
 TEST_CASE("what is no message at all is refused") {
