@@ -156,7 +156,7 @@ void content::write(std::uint64_t offset, byte_view bytes) {
 /// asks for all of it at once. No more than a hint: errors are that call's to report. Small files it would only slow
 /// down.
 void content::start_writing_out() {
-  static_cast<void>(sync_file_range(file_.get(), static_cast<off64_t>(started_), static_cast<off64_t>(end_ - started_),
+  static_cast<void>(sync_file_range(file_.get(), static_cast<off_t>(started_), static_cast<off_t>(end_ - started_),
                                     SYNC_FILE_RANGE_WRITE));
   started_ = end_;
 }

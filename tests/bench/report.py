@@ -55,6 +55,8 @@ def against_rivals(result):
         for ours in (r for r in result["rows"] if r["ours"] and "proof first" in r["name"] and "encrypted" not in r["name"]):
             ratios = [r[ours["name"]]["wall"] / r[rival["name"]]["wall"] for r in result["rounds"]
                       if ours["name"] in r and rival["name"] in r]
+            if not ratios:
+                continue  # never in the same round: of reports that were merged
             rows.append((ours["name"], rival["name"], round(statistics.median(ratios), 2), len(ratios)))
     return rows
 

@@ -221,7 +221,8 @@ def _(t):
     t.must("strace", "-f", "-qq", "-y", "-o", t.at("trace"), "-e", "trace=sync_file_range,syncfs",
            os.path.join(t.commands, "fussy-install"), "-k", Keys.get().ring, "-t", t.target, package, env={"ASAN_OPTIONS": "detect_leaks=0"})
     with open(t.at("trace")) as f:
-        before_sync = f.read().partition(" syncfs(")[0]
+        before_sync, sync, _ = f.read().partition(" syncfs(")
+    check(sync, "there was no syncfs")
     started = re.findall(r"sync_file_range\(\d+<.*/(\S+)>, (\d+), (\d+), SYNC_FILE_RANGE_WRITE\)", before_sync)
     equal([name for name, _, _ in started], ["large", "large"])
     end = 0

@@ -47,7 +47,7 @@ TEST_CASE("every call of the store fails once, with every errno: the end is one 
     for (long n = 0; n < whole.operations; ++n) {
       for (const int number :
            {EIO, ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM, EROFS, EACCES, EPERM, EMLINK, ELOOP, EBUSY}) {
-        // Forty times as slow with sanitizers: there each call fails in a quarter of the ways.
+        // Forty times as slow with sanitizers: there each call fails in a few of the ways, the next call in others.
         if (instrumented && (n + number) % 4 != 0) continue;
         CAPTURE(n);
         CAPTURE(number);

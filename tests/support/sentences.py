@@ -42,7 +42,9 @@ def equal(got, wanted, what=""):
 
 def difference(got, wanted):
     if isinstance(got, str) and isinstance(wanted, str) and max(got.count("\n"), wanted.count("\n")) > 10:
-        return "\n".join(difflib.unified_diff(wanted.splitlines(), got.splitlines(), "wanted", "got", lineterm="", n=1))
+        shown = "\n".join(difflib.unified_diff(wanted.splitlines(), got.splitlines(), "wanted", "got", lineterm="", n=1))
+        if shown:  # else they differ in how lines end
+            return shown
     return f"     got: {got!r}\n  wanted: {wanted!r}"
 
 
