@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "fixture.hpp"
+#include "support/skip.hpp"
 
 using namespace fussy;
 using namespace test;
@@ -36,10 +37,7 @@ TEST_SUITE_BEGIN("archive");
 
 TEST_CASE("a full disk is no_space, and the message has the path, what was needed and what is free") {
   const mounted disk("-t tmpfs -o size=1m none");
-  if (!disk) {
-    MESSAGE("skipped: no right to mount");
-    return;
-  }
+  if (!disk) return test::skip("no right to mount");
   const workplace w(disk.path());
   try {
     w.unpack(version().file("v/large", std::string(3 << 20, 'x')).bytes());
@@ -98,12 +96,12 @@ TEST_CASE(
     const std::string image = images / "image";
     if (std::system(("truncate -s 400M " + image + " && mkfs." + type + " " + image + " >/dev/null 2>&1").c_str()) !=
         0) {
-      MESSAGE("skipped: no mkfs." << type);
+      test::skip_part(std::string("no mkfs.") + type);
       continue;
     }
     const mounted disk("-o loop " + image);
     if (!disk) {
-      MESSAGE("skipped: no right to mount " << type);
+      test::skip_part(std::string("no right to mount ") + type);
       continue;
     }
     const workplace w(disk.path());

@@ -3,6 +3,7 @@
 #include <sys/xattr.h>
 
 #include "fixture.hpp"
+#include "support/skip.hpp"
 
 using namespace fussy;
 using namespace test;
@@ -90,7 +91,7 @@ TEST_CASE("a file that differs in mode, time, owner or attributes only is not sh
     CHECK(status_of(u.after("a")).st_mtim.tv_nsec == 1);
   }
   SUBCASE("owner") {
-    if (!is_root()) return;
+    if (!is_root()) return test::skip_part("needs root");
     const upgrade u(first, version().add({.name = "v/a", .content = content, .uid = 1234}));
     CHECK_FALSE(u.shared("a"));
     CHECK(status_of(u.after("a")).st_uid == 1234);

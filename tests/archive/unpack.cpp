@@ -8,6 +8,7 @@
 
 #include "fixture.hpp"
 #include "support/instrumented.hpp"
+#include "support/skip.hpp"
 
 using namespace fussy;
 using namespace test;
@@ -265,7 +266,7 @@ TEST_CASE("holes stay holes, in the sparse formats of GNU tar") {
 
 TEST_CASE(
     "as root: owners are the numeric ones of the archive, setuid and setgid stay, capabilities survive the chown") {
-  if (!is_root()) return;
+  if (!is_root()) return test::skip("needs root");
   temporary_directory source;
   put(source / "v/suid", "x");
   put(source / "v/capable", "x");
@@ -296,7 +297,7 @@ TEST_CASE(
 }
 
 TEST_CASE("as another user: files are ours, without setuid, without a word; everything else is kept") {
-  if (!is_root()) return;
+  if (!is_root()) return test::skip("needs root");
   const workplace w;
   const std::string data = gzip(version()
                                     .add({.name = "v/suid", .content = "x", .mode = 06755, .uid = 0, .gid = 0})
@@ -353,7 +354,7 @@ TEST_CASE("a default ACL of the place that is unpacked into is not handed down")
 }
 
 TEST_CASE("a setgid directory to unpack into hands nothing down") {
-  if (!is_root()) return;
+  if (!is_root()) return test::skip("needs root");
   const workplace w;
   REQUIRE(chown(w.into().c_str(), 0, 5678) == 0);
   REQUIRE(chmod(w.into().c_str(), 02775) == 0);
@@ -377,7 +378,7 @@ TEST_CASE("an attribute that cannot be kept is a warning with the path, said onc
 }
 
 TEST_CASE("attributes of a file that nobody may write to are kept, also as its ordinary owner") {
-  if (!is_root()) return;
+  if (!is_root()) return test::skip("needs root");
   const workplace w;
   const std::string data = gzip(version().pax("SCHILY.xattr.user.a", "1").file("v/f", "x", 0444).bytes());
   CHECK(as_nobody(w.top(), [&] {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "fixture.hpp"
+#include "support/skip.hpp"
 
 namespace {
 
@@ -556,10 +557,7 @@ TEST_CASE("the report of a version that failed names it and what is live again, 
 
 TEST_CASE(
     "who may not look into the private directory gets what everybody can see, and is told that the rest is not known") {
-  if (::geteuid() != 0) {
-    MESSAGE("SKIPPED: needs root, to be somebody else");
-    return;
-  }
+  if (::geteuid() != 0) return test::skip("needs root, to be somebody else");
   device d;
   REQUIRE(d.install(the_vendor().package("fw-1")) == FUSSY_OK);
   REQUIRE(::chmod(d.target().c_str(), 0755) == 0);

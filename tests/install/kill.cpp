@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "device.hpp"
+#include "support/skip.hpp"
 
 using namespace test;
 
@@ -257,10 +258,8 @@ TEST_CASE("killed at random moments, by somebody else") {
 
 // The shim knows the calls of the C library by name. strace knows all there are, whoever makes them.
 TEST_CASE("killed at each system call, whichever it is") {
-  if (run({"strace", "-V"}).status != 0 || run({"strace", "-qq", "-o", "/dev/null", "true"}).status != 0) {
-    MESSAGE("SKIPPED: needs strace and the right to trace");
-    return;
-  }
+  if (run({"strace", "-V"}).status != 0 || run({"strace", "-qq", "-o", "/dev/null", "true"}).status != 0)
+    return test::skip("needs strace and the right to trace");
   temporary_directory traces;
   const std::string trace = (traces.path() / "trace").string();
   long kills = 0, runs = 0;

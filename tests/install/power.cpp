@@ -13,6 +13,7 @@
 
 #include "crash/log_disk.hpp"
 #include "device.hpp"
+#include "support/skip.hpp"
 
 #ifndef SHIM
 #define SHIM ""  // not with a sanitizer, whose runtime wants to be loaded first
@@ -248,17 +249,14 @@ TEST_SUITE_BEGIN("install: power cuts of real file systems");
 
 TEST_CASE(
     "whatever block write was the last, there is a working version; behind the end it is the one that was promised") {
-  if (!can_mount()) {
-    MESSAGE("SKIPPED: needs root, /dev/fuse and loop devices");
-    return;
-  }
+  if (!can_mount()) return test::skip("needs root, /dev/fuse and loop devices");
   const char* const only = std::getenv("FUSSY_FILE_SYSTEM");
   std::size_t total = 0;
   for (const file_system& f : file_systems()) {
     if (only && f.name != only) continue;
     CAPTURE(f.name);
     if (run({f.make[0], "--version"}).status == 127) {
-      MESSAGE("SKIPPED: " << f.make[0] << " is not installed");
+      test::skip_part(std::string(f.make[0]) + " is not installed");
       continue;
     }
     for (const scene& what : scenes()) {
@@ -278,10 +276,8 @@ TEST_CASE(
 
 #ifndef NO_SHIM
 TEST_CASE("the proof can fail: an installer whose syncs do nothing is found out") {
-  if (!can_mount() || run({"mkfs.ext4", "-V"}).status == 127) {
-    MESSAGE("SKIPPED: needs root, /dev/fuse, loop devices and mkfs.ext4");
-    return;
-  }
+  if (!can_mount() || run({"mkfs.ext4", "-V"}).status == 127)
+    return test::skip("needs root, /dev/fuse, loop devices and mkfs.ext4");
   power_test t(file_systems()[0], scenes()[0]);
   t.record("nosync");
   const std::size_t bad = t.violations(24);
@@ -293,10 +289,7 @@ TEST_CASE("the proof can fail: an installer whose syncs do nothing is found out"
 TEST_CASE(
     "a tmpfs that is full, of bytes or of inodes: no residue, the running version untouched, the message has the "
     "figures") {
-  if (!can_mount()) {
-    MESSAGE("SKIPPED: needs root");
-    return;
-  }
+  if (!can_mount()) return test::skip("needs root");
   const std::string big(3 << 20, 'x');
   std::string noise;
   for (std::size_t i = 0; i < big.size(); ++i) noise += static_cast<char>(i * 2654435761u >> 13);
@@ -336,10 +329,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a target on a read-only file system is not usable, and says why") {
-  if (!can_mount()) {
-    MESSAGE("SKIPPED: needs root");
-    return;
-  }
+  if (!can_mount()) return test::skip("needs root");
   device d;
   REQUIRE(::mount("tmpfs", d.target().c_str(), "tmpfs", MS_RDONLY, "size=1m") == 0);
   try {

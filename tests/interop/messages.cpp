@@ -4,6 +4,7 @@
 
 #include "../openpgp/gnupg.hpp"
 #include "interop.hpp"
+#include "support/skip.hpp"
 
 using namespace fussy;
 using namespace fussy::openpgp;
@@ -143,10 +144,8 @@ TEST_CASE("rnp: every algorithm, GnuPG's AEAD packet included") {
 
 TEST_CASE("sq: its padding, its compressions, its notarizations") {
   const test::outcome version = test::run({"sq", "--version"});  // which sq 1 does not know
-  if (!version.ok() || !version.out.starts_with("sq 0.")) {
-    MESSAGE("skipped: sq 1 has another command line than Debian 12's sq 0.27");
-    return;
-  }
+  if (!version.ok() || !version.out.starts_with("sq 0."))
+    return test::skip("sq 1 has another command line than Debian 12's sq 0.27");
   const test::temporary_directory directory;
   test::write_file(directory / "content", content);
   const std::string input = (directory / "content").string();

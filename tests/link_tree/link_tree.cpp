@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "support/child.hpp"
+#include "support/skip.hpp"
 #include "support/temporary_directory.hpp"
 
 using namespace fussy;
@@ -272,10 +273,8 @@ TEST_CASE("hard links share the inode") {
 TEST_CASE("between file systems a hard link becomes a copy") {
   two_trees t;
   struct stat here = lstat_of(t.path()), shm;
-  if (::stat("/dev/shm", &shm) != 0 || shm.st_dev == here.st_dev || ::access("/dev/shm", W_OK) != 0) {
-    MESSAGE("skipped: /dev/shm is no other file system");
-    return;
-  }
+  if (::stat("/dev/shm", &shm) != 0 || shm.st_dev == here.st_dev || ::access("/dev/shm", W_OK) != 0)
+    return test::skip("/dev/shm is no other file system");
   std::string other = "/dev/shm/fussy-test-XXXXXX";
   REQUIRE(::mkdtemp(other.data()) != nullptr);
   const link_tree_options hard{.kind = link_kind::hard};
@@ -307,9 +306,9 @@ TEST_CASE("gotcha: behind a bind mount of the same device a hard link becomes a 
   });
   const int status = container.wait();
   if (status == 77)
-    MESSAGE("skipped: needs root, and a root directory that is a mount, for a mount of its own");
+    test::skip("needs root, and a root directory that is a mount, for a mount of its own");
   else if (status == 78)
-    MESSAGE("skipped: this statx(2) does not tell mounts apart, so each run finds out anew that there can be no link");
+    test::skip("this statx(2) does not tell mounts apart, so each run finds out anew that there can be no link");
   else
     CHECK(status == 0);
 }

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "support/child.hpp"
+#include "support/skip.hpp"
 #include "support/temporary_directory.hpp"
 
 using namespace fussy;
@@ -392,10 +393,7 @@ TEST_CASE("where the directory cannot be read, the lock works with the compariso
 }
 
 TEST_CASE("a lock file of another user that may only be read can be locked") {
-  if (::geteuid() != 0) {
-    MESSAGE("skipped: needs root to become somebody else");
-    return;
-  }
+  if (::geteuid() != 0) return test::skip("needs root to become somebody else");
   temporary_directory dir;
   write(dir / "x.lock", "");
   REQUIRE(::chmod((dir / "x.lock").c_str(), 0644) == 0);

@@ -2,9 +2,10 @@
 
 usage: summary.py FAILED_STEPS TESTLOG.json...
 
-A program counts its test cases, those it skips too; any other test counts as one. What was skipped is named where its
-program says its name. Exit status 1 when anything failed, also when a program ended badly after all its cases had passed,
-and when nothing ran at all.
+A program counts its test cases, those it skips too; any other test counts as one. A case that says SKIPPED while it runs
+(tests/support/skip.hpp), which its program counts as passed, is counted as skipped here, a part of one as well. What was
+skipped is named where its program says its name. Exit status 1 when anything failed, also when a program ended badly after
+all its cases had passed, and when nothing ran at all.
 """
 import json
 import re
@@ -12,10 +13,22 @@ import sys
 
 CASES = re.compile(r"test cases:\s+\d+ \|\s+(\d+) passed \|\s+(\d+) failed \|\s+(\d+) skipped")
 SKIPPED = re.compile(r"^skipped: (.*)", re.MULTILINE)
+SAID = re.compile(r"^TEST CASE: +(?P<case>.*)|^\S+: MESSAGE: SKIPPED(?P<part> in part)?: (?P<why>.*)", re.MULTILINE)
 
 
 def output(test):
     return re.sub(r"\x1b\[[0-9;]*m", "", test.get("stdout") or "")
+
+
+def said_while_running(text):
+    """{(case, why, whether it is a part)} of what doctest programs skipped; once, however many subcases said so."""
+    found, case = set(), ""
+    for line in SAID.finditer(text):
+        if line["why"] is None:
+            case = line["case"]
+        else:
+            found.add((case, line["why"], bool(line["part"])))
+    return found
 
 
 def count(test):
@@ -29,7 +42,10 @@ def count(test):
         failed += int(bad)
         skipped += int(left_out)
     good_end = result in ("OK", "EXPECTEDFAIL")
-    if passed + failed == 0:
+    said = said_while_running(output(test))
+    passed -= len({case for case, _, part in said if not part})
+    skipped += len(said)
+    if passed + failed + skipped == 0:
         return (1, 0, skipped) if good_end else (0, 1, skipped)
     if not good_end and failed == 0:
         failed = 1
@@ -49,7 +65,8 @@ def main():
                     print(f"FAILED: {test['name']} ({test['result']}) in {path}")
                 if s:
                     print(f"skipped: {s} of {test['name']} in {path}")
-                    for name in SKIPPED.findall(output(test)):
+                    said = [f"{case}: {why}" for case, why, _ in sorted(said_while_running(output(test)))]
+                    for name in SKIPPED.findall(output(test)) + said:
                         print(f"    {name}")
     tail = f", {skipped} skipped" if skipped else ""
     print(f"{passed} passed, {failed} failed{tail}")
